@@ -24,7 +24,7 @@ class Workspace:
         return self.root / "flow_modules"
 
     def module(self, name: str, source: str) -> Path:
-        """Write `flow_modules/<name>` (`.py` unless it has a suffix; may name a subfolder) and return its path."""
+        """Write `flow_modules/<name>` (`.py` when `name` has no suffix) and return its path."""
         path = self.flow_modules / name
         if not path.suffix:
             path = path.with_suffix(".py")
@@ -60,7 +60,7 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if COMPLETE_RUN and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
-        report.longrepr = f"FLOWSTEAD_TEST_ALL=1 allows no skipped test, and this one was: {reason}"
+        report.longrepr = f"FLOWSTEAD_TEST_ALL=1 does not allow skips: {reason}"
 
 
 @pytest.hookimpl(wrapper=True)
