@@ -1,0 +1,226 @@
+"""Reading a ledger: any process, any time, never a lock. Rows come out as the nouns of `model`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from flowstead.ledger import statements as sql
+from flowstead.ledger.connection import open_reader, translated
+from flowstead.model.errors import RunNotFound, UsageError
+from flowstead.model.run import STATUSES, Artifact, Run, StepRun
+
+
+class LedgerReader:
+    """A read-only view of the ledger at `path`; safe to share between threads.
+
+    Raises FileNotFoundError when first used while there is no ledger yet, and coded errors for a damaged or newer
+    one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._specs: dict[str, dict[str, Any]] = {}
+
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of one named statement."""
+        with self._lock, translated(self.path):
+            if self._connection is None:
+                self._connection = open_reader(self.path)
+            return self._connection.execute(statement, parameters).fetchall()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    # -- runs --------------------------------------------------------------------------------------------------
+
+    def run_id(self, text: str) -> str:
+        """The full id for an id, its beginning, or its end. Raises RunNotFound, or UsageError when ambiguous."""
+        found = self.rows(sql.RUN_BY_ID, (text,))
+        if found:
+            return text
+        beginning = text if text.startswith("r_") else f"r_{text}"
+        matches = self.rows(sql.RUNS_BY_ID_PART, (beginning, beginning + "\x7f"))
+        if not matches and len(text) >= 4:
+            escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+            matches = self.rows(sql.RUNS_BY_ID_END, (f"%{escaped}",))
+        if not matches:
+            raise RunNotFound(f"There is no run {text}.", run=text)
+        if len(matches) > 1:
+            raise UsageError(
+                f"{text} fits more than one run.",
+                hint="Give more of the id, as in: flowstead runs --json",
+                run=text,
+            )
+        return matches[0][0]
+
+    def run(self, run_id: str) -> Run:
+        """One run with its steps and artifacts, by its full id. Raises RunNotFound."""
+        rows = self.rows(sql.RUN_BY_ID, (run_id,))
+        if not rows:
+            raise RunNotFound(f"There is no run {run_id}.", run=run_id)
+        return self._runs(rows)[0]
+
+    def runs(
+        self,
+        *,
+        flow: str | None = None,
+        status: str | None = None,
+        before: int | None = None,
+        limit: int = 50,
+        with_steps: bool = True,
+    ) -> list[Run]:
+        """Runs, newest first; `before` is the number of the last run of the page before this one."""
+        if status is not None and status not in STATUSES:
+            raise UsageError(f"There is no status {status!r}.", hint="One of: " + ", ".join(STATUSES))
+        conditions: list[str] = []
+        parameters: list[Any] = []
+        for column, value in (("flow = ?", flow), ("status = ?", status), ("number < ?", before)):
+            if value is not None:
+                conditions.append(column)
+                parameters.append(value)
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        statement = f"SELECT {sql.RUN_COLUMNS} FROM runs {where} ORDER BY number DESC LIMIT ?"
+        return self._runs(self.rows(statement, (*parameters, limit)), with_steps=with_steps)
+
+    def runs_by_id(self, run_ids: Iterable[str]) -> list[Run]:
+        """The runs of these ids, oldest first; ids that are gone are left out."""
+        statement = f"SELECT {sql.RUN_COLUMNS} FROM runs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY number"
+        return self._runs(self.rows(statement, (json.dumps(list(run_ids)),)))
+
+    def open_runs(self, flow: str | None = None, statuses: Sequence[str] = ("interrupted",)) -> list[str]:
+        """Ids of runs in `statuses`, oldest first."""
+        statement = (
+            "SELECT id FROM runs WHERE status IN (SELECT value FROM json_each(?)) AND (? IS NULL OR +flow = ?)"
+            " ORDER BY number"
+        )
+        return [row[0] for row in self.rows(statement, (json.dumps(list(statuses)), flow, flow))]
+
+    def _runs(self, rows: list[tuple[Any, ...]], *, with_steps: bool = True) -> list[Run]:
+        ids = json.dumps([row[1] for row in rows])
+        steps: dict[str, dict[int, tuple[Any, ...]]] = {}
+        artifacts: dict[str, list[Artifact]] = {}
+        if with_steps and rows:
+            for step in self.rows(sql.STEP_RUNS_OF, (ids,)):
+                steps.setdefault(step[0], {})[step[1]] = step
+            for run_id, name, kind, path, index, info in self.rows(sql.ARTIFACTS, (ids,)):
+                artifacts.setdefault(run_id, []).append(Artifact(name, kind, path, index, json.loads(info)))
+        return [_run(row, self.spec(row[3]), steps.get(row[1], {}), artifacts.get(row[1], [])) for row in rows]
+
+    # -- parts of a run ----------------------------------------------------------------------------------------
+
+    def step_rows(self, run_id: str) -> list[tuple[Any, ...]]:
+        """Every attempt at every step, with checkpoints, in order (see STEP_RUNS for the columns)."""
+        return self.rows(sql.STEP_RUNS, (run_id,))
+
+    def items(self, run_id: str, step: int) -> list[tuple[Any, ...]]:
+        """`(item, status, value, file, error, duration_us)` of a map's recorded items."""
+        return self.rows(sql.ITEMS, (run_id, step))
+
+    def failed_items(self, run_id: str, step: int, limit: int = 20) -> list[dict[str, Any]]:
+        """The first failed items of a map: `{item, status, error}`."""
+        return [
+            {"item": item, "status": status, "error": json.loads(error) if error else None}
+            for item, status, _, _, error, _ in self.rows(sql.FAILED_ITEMS, (run_id, step, limit))
+        ]
+
+    def losses(self, run_id: str) -> int:
+        """How often in a row the run lost its worker without finishing a step."""
+        rows = self.rows(sql.RUN_LOSSES, (run_id,))
+        return rows[0][0] if rows else 0
+
+    # -- flows, files, events ----------------------------------------------------------------------------------
+
+    def spec(self, version: str) -> dict[str, Any]:
+        """The plan of a flow version as its module described it."""
+        known = self._specs.get(version)
+        if known is None:
+            rows = self.rows(sql.VERSION_SPEC, (version,))
+            known = self._specs[version] = json.loads(rows[0][0]) if rows else {"steps": []}
+        return known
+
+    def file_state(self, flow: str, root: str) -> dict[str, tuple[int, int, str]]:
+        """`path -> (size, mtime_ns, status)` as of the last run on each file."""
+        return {
+            path: (size, mtime_ns, status) for path, size, mtime_ns, status in self.rows(sql.FILE_STATE, (flow, root))
+        }
+
+    def open_sources(self, flow: str, root: str) -> set[str | None]:
+        """Source paths that already have a run ahead of them (None: the whole root has)."""
+        return {row[0] for row in self.rows(sql.OPEN_SOURCES, (flow, root))}
+
+    def events(self, after: int, limit: int = 1000) -> list[tuple[int, int, str, str, str]]:
+        """`(seq, at, kind, id, change)` of the events after a number, in order."""
+        return self.rows(sql.EVENTS_AFTER, (after, limit))  # type: ignore[return-value]
+
+    def last_event(self) -> int:
+        return self.rows(sql.LAST_EVENT)[0][0]
+
+    def next_due_time(self, after: int) -> int | None:
+        """When the next delayed run is due, in microseconds; None when none waits."""
+        return self.rows(sql.NEXT_DUE_TIME, (after,))[0][0]
+
+
+def _loads(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def _run(
+    row: tuple[Any, ...], spec: dict[str, Any], steps: dict[int, tuple[Any, ...]], artifacts: list[Artifact]
+) -> Run:
+    planned: list[StepRun] = []
+    for plan in spec["steps"]:
+        base = {"index": plan["index"], "name": plan["name"], "label": plan["label"], "kind": plan["kind"]}
+        done = steps.get(plan["index"])
+        if done is None:
+            planned.append(StepRun(**base))
+            continue
+        _, _, attempt, status, started, finished, kind, path, count, total, items_done, failed, _, error = done
+        planned.append(
+            StepRun(
+                **base,
+                status=status,
+                attempt=attempt,
+                started_at=started,
+                finished_at=finished,
+                items_total=total,
+                items_done=items_done,
+                items_failed=failed,
+                output_path=path,
+                output_kind=kind,
+                rows=count,
+                error=_loads(error),
+            )
+        )
+    return Run(
+        number=row[0],
+        id=row[1],
+        flow=row[2],
+        version=row[3],
+        status=row[4],
+        trigger=row[5],
+        source_root=row[6],
+        source_path=row[7],
+        attempt=row[8],
+        params=json.loads(row[9]),
+        key=row[10],
+        queued_at=row[11],
+        started_at=row[12],
+        finished_at=row[13],
+        summary=row[14],
+        metadata=json.loads(row[15]),
+        error=_loads(row[16]),
+        retry_of=row[17],
+        resume=spec.get("resume", "auto"),
+        steps=tuple(planned),
+        artifacts=tuple(artifacts),
+    )

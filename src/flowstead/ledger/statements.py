@@ -1,0 +1,228 @@
+"""Every SQL statement of the ledger, by name. A transition names the states that it may leave."""
+
+from __future__ import annotations
+
+# -- runs -------------------------------------------------------------------------------------------------------
+
+INSERT_RUN = """
+INSERT INTO runs (id, flow, group_name, version, status, trigger, source_root, source_path, params, key, due_at,
+                  queued_at, retry_of, metadata)
+VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (flow, key) WHERE key IS NOT NULL DO NOTHING
+"""
+
+RUN_BY_KEY = "SELECT id FROM runs WHERE flow = ? AND key = ?"
+
+# `+` keeps the planner on the (status, number) index, which yields the oldest first without sorting.
+NEXT_DUE = """
+SELECT id, flow, group_name, version, source_root, source_path, params, metadata, summary, attempt, number
+FROM runs
+WHERE status = 'queued' AND due_at <= ?
+  AND +flow NOT IN (SELECT value FROM json_each(?))
+  AND +group_name NOT IN (SELECT value FROM json_each(?))
+  AND (? IS NULL OR +flow IN (SELECT value FROM json_each(?)))
+ORDER BY number LIMIT ?
+"""
+
+NEXT_DUE_TIME = "SELECT min(due_at) FROM runs WHERE status = 'queued' AND due_at > ?"
+
+CLAIM_RUN = """
+UPDATE runs SET status = 'starting', attempt = attempt + 1, token = ?, epoch = ?, worker = ?,
+                started_at = coalesce(started_at, ?), finished_at = NULL, error = NULL
+WHERE id = ? AND status = 'queued'
+"""
+
+RUN_RUNNING = """
+UPDATE runs SET status = 'running' WHERE id = ? AND token = ? AND epoch = ? AND status = 'starting'
+"""
+
+FENCE = """
+SELECT 1 FROM runs WHERE id = ? AND token = ? AND epoch = ? AND status IN ('starting', 'running', 'cancelling')
+"""
+
+END_RUN = """
+UPDATE runs SET status = ?, finished_at = ?, error = ?, token = NULL
+WHERE id = ? AND token = ? AND epoch = ? AND status IN ('starting', 'running', 'cancelling')
+"""
+
+NOTE_RUN = """
+UPDATE runs SET metadata = coalesce(?, metadata), summary = coalesce(?, summary), losses = 0
+WHERE id = ? AND token = ?
+"""
+
+REQUEUE_RUN = """
+UPDATE runs SET status = 'queued', token = NULL, due_at = ?, losses = losses + ?
+WHERE id = ? AND token = ? AND epoch = ? AND status IN ('starting', 'running')
+"""
+
+REQUEST_CANCEL = "UPDATE runs SET status = 'cancelling' WHERE id = ? AND status IN ('starting', 'running', 'waiting')"
+
+CANCEL_IDLE = """
+UPDATE runs SET status = 'cancelled', finished_at = ?, error = NULL
+WHERE id = ? AND status IN ('queued', 'interrupted')
+"""
+
+RESUME_RUN = "UPDATE runs SET status = 'queued', due_at = ?, losses = 0 WHERE id = ? AND status = 'interrupted'"
+
+ABANDONED = "SELECT id, status, worker, flow FROM runs WHERE status IN ('starting', 'running', 'cancelling')"
+
+ABANDON_RUN = """
+UPDATE runs SET status = ?, finished_at = ?, token = NULL, error = ?
+WHERE id = ? AND status IN ('starting', 'running', 'cancelling')
+"""
+
+RUN_COLUMNS = """number, id, flow, version, status, trigger, source_root, source_path, attempt, params, key,
+queued_at, started_at, finished_at, summary, metadata, error, retry_of"""
+
+RUN_BY_ID = f"SELECT {RUN_COLUMNS} FROM runs WHERE id = ?"
+RUNS_BY_ID_PART = "SELECT id FROM runs WHERE id >= ? AND id < ? LIMIT 3"
+RUNS_BY_ID_END = "SELECT id FROM runs WHERE id LIKE ? ESCAPE '\\' LIMIT 3"
+RUN_LOSSES = "SELECT losses FROM runs WHERE id = ?"
+
+# -- steps ------------------------------------------------------------------------------------------------------
+
+START_STEP = """
+INSERT INTO step_runs (run_id, step, attempt, status, started_at) VALUES (?, ?, ?, 'running', ?)
+"""
+
+FINISH_STEP = """
+UPDATE step_runs SET status = ?, started_at = coalesce(?, started_at), finished_at = ?, output_kind = ?,
+                     output_path = ?, rows = ?, checkpoint = ?, error = ?
+WHERE run_id = ? AND step = ? AND attempt = ? AND status = 'running'
+"""
+
+STEP_ITEMS = """
+UPDATE step_runs SET items_total = ?, items_done = ?, items_failed = ?
+WHERE run_id = ? AND step = ? AND attempt = ? AND status = 'running'
+"""
+
+CLOSE_OPEN_STEPS = """
+UPDATE step_runs SET status = ?, finished_at = ?, error = coalesce(?, error)
+WHERE run_id = ? AND status = 'running' RETURNING step, attempt
+"""
+
+COPY_STEP = """
+INSERT INTO step_runs (run_id, step, attempt, status, started_at, finished_at, output_kind, output_path, rows,
+                       items_total, items_done, items_failed, checkpoint)
+SELECT ?, step, 1, status, started_at, finished_at, output_kind, output_path, rows, items_total, items_done,
+       items_failed, checkpoint
+FROM step_runs WHERE run_id = ? AND step = ? AND attempt = ?
+"""
+
+DROP_CHECKPOINT = "UPDATE step_runs SET checkpoint = NULL WHERE run_id = ? AND step = ?"
+
+STEP_RUNS = """
+SELECT run_id, step, attempt, status, started_at, finished_at, output_kind, output_path, rows, items_total,
+       items_done, items_failed, checkpoint, error
+FROM step_runs WHERE run_id = ? ORDER BY step, attempt
+"""
+
+STEP_RUNS_OF = """
+SELECT run_id, step, attempt, status, started_at, finished_at, output_kind, output_path, rows, items_total,
+       items_done, items_failed, NULL, error
+FROM step_runs WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY run_id, step, attempt
+"""
+
+# -- items ------------------------------------------------------------------------------------------------------
+
+PUT_ITEM = """
+INSERT INTO items (run_id, step, item, status, duration_us, value, file, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (run_id, step, item) DO UPDATE SET status = excluded.status, duration_us = excluded.duration_us,
+    value = excluded.value, file = excluded.file, error = excluded.error
+"""
+
+CLEAR_ITEMS = "DELETE FROM items WHERE run_id = ? AND step >= ?"
+
+ITEMS = """
+SELECT item, status, value, file, error, duration_us FROM items WHERE run_id = ? AND step = ? ORDER BY item
+"""
+
+FAILED_ITEMS = """
+SELECT item, status, value, file, error, duration_us FROM items
+WHERE run_id = ? AND step = ? AND status != 'succeeded' ORDER BY item LIMIT ?
+"""
+
+COPY_ITEMS = """
+INSERT INTO items (run_id, step, item, status, duration_us, value, file, error)
+SELECT ?, step, item, status, duration_us, value, file, error FROM items
+WHERE run_id = ? AND step <= ? AND status = 'succeeded'
+"""
+
+# -- artifacts --------------------------------------------------------------------------------------------------
+
+PUT_ARTIFACT = """
+INSERT INTO artifacts (run_id, path, step, name, kind, info, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (run_id, path) DO UPDATE SET step = excluded.step, name = excluded.name, kind = excluded.kind,
+    info = excluded.info, created_at = excluded.created_at
+"""
+
+ARTIFACTS = """
+SELECT run_id, name, kind, path, step, info FROM artifacts
+WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY created_at, path
+"""
+
+# -- files ------------------------------------------------------------------------------------------------------
+
+# A resumed run keeps the signatures of its first attempt: the steps it does not repeat read those files.
+PUT_RUN_FILE = """
+INSERT INTO run_files (run_id, path, size, mtime_ns) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+
+HAS_RUN_FILES = "SELECT 1 FROM run_files WHERE run_id = ? LIMIT 1"
+
+RECORD_FILES = """
+INSERT INTO file_state (flow, root, path, size, mtime_ns, status, run_id, recorded_at)
+SELECT ?, ?, path, size, mtime_ns, ?, run_id, ? FROM run_files WHERE run_id = ?
+ON CONFLICT (flow, root, path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns,
+    status = excluded.status, run_id = excluded.run_id, recorded_at = excluded.recorded_at
+"""
+
+DROP_RUN_FILES = "DELETE FROM run_files WHERE run_id = ?"
+
+FILE_STATE = "SELECT path, size, mtime_ns, status FROM file_state WHERE flow = ? AND root = ?"
+
+OPEN_SOURCES = """
+SELECT source_path FROM runs
+WHERE status IN ('queued', 'starting', 'running', 'waiting', 'cancelling', 'interrupted')
+  AND +flow = ? AND source_root = ?
+"""
+
+# -- flows ------------------------------------------------------------------------------------------------------
+
+PUT_VERSION = """
+INSERT INTO flow_versions (digest, flow, spec, recorded_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+
+PUT_FLOW = """
+INSERT INTO flows (name, group_name, version, changed_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET group_name = excluded.group_name, version = excluded.version,
+    changed_at = excluded.changed_at
+WHERE flows.version != excluded.version
+"""
+
+VERSION_SPEC = "SELECT spec FROM flow_versions WHERE digest = ?"
+
+# -- events, meta, retention ------------------------------------------------------------------------------------
+
+PUT_EVENT = "INSERT INTO events (seq, at, kind, id, change) VALUES (?, ?, ?, ?, ?)"
+LAST_EVENT = "SELECT coalesce(max(seq), 0) FROM events"
+EVENTS_AFTER = "SELECT seq, at, kind, id, change FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+
+GET_META = "SELECT value FROM meta WHERE key = ?"
+PUT_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+
+EXPIRED_RUNS = """
+SELECT id FROM runs
+WHERE status IN ('succeeded', 'failed', 'rejected', 'cancelled') AND (finished_at < ? OR number <= ?)
+ORDER BY number LIMIT ?
+"""
+NEWEST_NUMBER = "SELECT coalesce(max(number), 0) FROM runs"
+FORGET_RUN = (
+    "DELETE FROM items WHERE run_id = ?",
+    "DELETE FROM step_runs WHERE run_id = ?",
+    "DELETE FROM artifacts WHERE run_id = ?",
+    "DELETE FROM run_files WHERE run_id = ?",
+    "DELETE FROM runs WHERE id = ?",
+)
+# The newest event always stays, so that a number is never given twice.
+FORGET_EVENTS = "DELETE FROM events WHERE at < ? AND seq < (SELECT max(seq) FROM events)"

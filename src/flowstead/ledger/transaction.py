@@ -1,0 +1,308 @@
+"""What can be written: each method is one transition, fenced by the states it may leave, the attempt and the epoch.
+
+A method returns whether the write was accepted. Its event is put in the same transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flowstead.ledger import statements as sql
+from flowstead.model.run import RunRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Who writes: one attempt of one run (`token`) under one ownership of the workspace (`epoch`)."""
+
+    run_id: str
+    token: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """How one attempt at a step ended; times in microseconds, `checkpoint` and `error` as JSON text."""
+
+    step: int
+    attempt: int
+    status: str
+    started_at: int | None
+    finished_at: int
+    output_kind: str | None = None
+    output_path: str | None = None
+    rows: int | None = None
+    checkpoint: str | None = None
+    error: str | None = None
+
+
+class Transaction:
+    """The writing side of the ledger within one transaction; made by Ledger.write, never kept."""
+
+    __slots__ = ("_connection", "_execute", "at", "events")
+
+    def __init__(self, connection: sqlite3.Connection, at: int) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+        self.at = at
+        self.events: list[tuple[str, str, str]] = []
+
+    # -- starting and claiming ---------------------------------------------------------------------------------
+
+    def enqueue(self, request: RunRequest) -> tuple[str, bool]:
+        """Queues a run. Returns its id and whether it is new: one key gives one run, however many ask."""
+        at = self.at
+        cursor = self._execute(
+            sql.INSERT_RUN,
+            (
+                request.id,
+                request.flow,
+                request.group,
+                request.version,
+                request.trigger,
+                request.source_root,
+                request.source_path,
+                json.dumps(request.params) if request.params else "{}",
+                request.key,
+                at,
+                at,
+                request.retry_of,
+                "{}",
+            ),
+        )
+        if cursor.rowcount == 0:
+            (run_id,) = self._execute(sql.RUN_BY_KEY, (request.flow, request.key)).fetchone()
+            return run_id, False
+        self.events.append(("run", request.id, "queued"))
+        return request.id, True
+
+    def next_due(
+        self,
+        *,
+        busy_flows: Iterable[str],
+        busy_groups: Iterable[str],
+        only_flows: Sequence[str] | None,
+        limit: int = 1,
+    ) -> list[tuple[Any, ...]]:
+        """The oldest queued runs that are due and outside the busy flows and groups."""
+        only = None if only_flows is None else json.dumps(list(only_flows))
+        return self._execute(
+            sql.NEXT_DUE,
+            (self.at, json.dumps(list(busy_flows)), json.dumps(list(busy_groups)), only, only, limit),
+        ).fetchall()
+
+    def claim(self, run_id: str, *, token: str, epoch: int, worker: str) -> bool:
+        """queued → starting; counts an attempt. Refused when anyone else was first."""
+        accepted = self._execute(sql.CLAIM_RUN, (token, epoch, worker, self.at, run_id)).rowcount == 1
+        if accepted:
+            self.events.append(("run", run_id, "starting"))
+        return accepted
+
+    def put_run_files(self, run_id: str, files: Iterable[tuple[str, int, int]]) -> None:
+        """Keeps the signatures `(path, size, mtime_ns)` that the run's sources had when it first started."""
+        if self._execute(sql.HAS_RUN_FILES, (run_id,)).fetchone() is None:
+            self._connection.executemany(sql.PUT_RUN_FILE, [(run_id, *each) for each in files])
+
+    # -- a run under way ---------------------------------------------------------------------------------------
+
+    def accepts(self, fence: Fence) -> bool:
+        """Whether `fence` still speaks for its run."""
+        return self._execute(sql.FENCE, (fence.run_id, fence.token, fence.epoch)).fetchone() is not None
+
+    def start_step(self, fence: Fence, step: int, attempt: int, started_at: int) -> bool:
+        """Records that a step began; starting → running with the first one."""
+        if not self.accepts(fence):
+            return False
+        if self._execute(sql.RUN_RUNNING, (fence.run_id, fence.token, fence.epoch)).rowcount:
+            self.events.append(("run", fence.run_id, "running"))
+        self._begin_step(fence.run_id, step, attempt, started_at)
+        return True
+
+    def _begin_step(self, run_id: str, step: int, attempt: int, started_at: int) -> None:
+        self._execute(sql.START_STEP, (run_id, step, attempt, started_at))
+        self.events.append(("step", f"{run_id}/{step}/{attempt}", "running"))
+
+    def finish_step(
+        self,
+        fence: Fence,
+        outcome: StepOutcome,
+        *,
+        following: tuple[int, int] | None = None,
+        metadata: str | None = None,
+        summary: str | None = None,
+    ) -> bool:
+        """Records a step's outcome and, in the same commit, that the `following` (step, attempt) begins."""
+        if not self.accepts(fence):
+            return False
+        run_id = fence.run_id
+        self._execute(
+            sql.FINISH_STEP,
+            (
+                outcome.status,
+                outcome.started_at,
+                outcome.finished_at,
+                outcome.output_kind,
+                outcome.output_path,
+                outcome.rows,
+                outcome.checkpoint,
+                outcome.error,
+                run_id,
+                outcome.step,
+                outcome.attempt,
+            ),
+        )
+        self.events.append(("step", f"{run_id}/{outcome.step}/{outcome.attempt}", outcome.status))
+        if metadata is not None or summary is not None:
+            self._execute(sql.NOTE_RUN, (metadata, summary, run_id, fence.token))
+        if following is not None:
+            self._begin_step(run_id, *following, self.at)
+        return True
+
+    def put_items(
+        self,
+        fence: Fence,
+        step: int,
+        attempt: int,
+        rows: Sequence[tuple[int, str, int, str | None, str | None, str | None]],
+        *,
+        total: int,
+        done: int,
+        failed: int,
+    ) -> bool:
+        """Records outcomes `(item, status, duration_us, value, file, error)` of a map's items and its counts."""
+        if not self.accepts(fence):
+            return False
+        run_id = fence.run_id
+        if rows:
+            self._connection.executemany(sql.PUT_ITEM, [(run_id, step, *row) for row in rows])
+        self._execute(sql.STEP_ITEMS, (total, done, failed, run_id, step, attempt))
+        self.events.append(("step", f"{run_id}/{step}/{attempt}", "progress"))
+        return True
+
+    def clear_items(self, run_id: str, from_step: int) -> None:
+        """Forgets item outcomes of steps that will run again on other inputs."""
+        self._execute(sql.CLEAR_ITEMS, (run_id, from_step))
+
+    def put_artifact(self, fence: Fence, *, step: int | None, name: str, kind: str, path: str, info: str) -> bool:
+        """Lists a file, `path` relative to the run's folder, as an artifact of the run."""
+        if not self.accepts(fence):
+            return False
+        self._execute(sql.PUT_ARTIFACT, (fence.run_id, path, step, name, kind, info, self.at))
+        self.events.append(("artifact", f"{fence.run_id}/{path}", "added"))
+        return True
+
+    # -- ends --------------------------------------------------------------------------------------------------
+
+    def end_run(
+        self,
+        fence: Fence,
+        status: str,
+        *,
+        error: str | None = None,
+        flow: str | None = None,
+        source_root: str | None = None,
+    ) -> bool:
+        """starting, running or cancelling → `status`; closes open steps and records its files' freshness.
+
+        `flow` and `source_root` name the file state to write; an interrupted run records none.
+        """
+        ended = self._execute(sql.END_RUN, (status, self.at, error, fence.run_id, fence.token, fence.epoch)).rowcount
+        if not ended:
+            return False
+        self._close_steps(fence.run_id, status, error)
+        if source_root is not None and status != "interrupted":
+            self._execute(sql.RECORD_FILES, (flow, source_root, status, self.at, fence.run_id))
+            self._execute(sql.DROP_RUN_FILES, (fence.run_id,))
+            self.events.append(("files", f"{flow}", status))
+        self.events.append(("run", fence.run_id, status))
+        return True
+
+    def _close_steps(self, run_id: str, status: str, error: str | None) -> None:
+        closed = self._execute(sql.CLOSE_OPEN_STEPS, (status, self.at, error, run_id)).fetchall()
+        for step, attempt in closed:
+            self.events.append(("step", f"{run_id}/{step}/{attempt}", status))
+
+    def requeue(self, fence: Fence, *, due_at: int, step_status: str, error: str | None, losses: int) -> bool:
+        """starting or running → queued, to go on in another worker; its open step ends as `step_status`."""
+        accepted = self._execute(sql.REQUEUE_RUN, (due_at, losses, fence.run_id, fence.token, fence.epoch)).rowcount
+        if not accepted:
+            return False
+        self._close_steps(fence.run_id, step_status, error)
+        self.events.append(("run", fence.run_id, "queued"))
+        return True
+
+    def cancel(self, run_id: str) -> str | None:
+        """Asks for the end of a run. Returns its new status, or None when its state refuses.
+
+        A queued or interrupted run is cancelled at once; one under way becomes `cancelling`.
+        """
+        if self._execute(sql.CANCEL_IDLE, (self.at, run_id)).rowcount:
+            self._execute(sql.DROP_RUN_FILES, (run_id,))
+            self.events.append(("run", run_id, "cancelled"))
+            return "cancelled"
+        if self._execute(sql.REQUEST_CANCEL, (run_id,)).rowcount:
+            self.events.append(("run", run_id, "cancelling"))
+            return "cancelling"
+        return None
+
+    def resume(self, run_id: str) -> bool:
+        """interrupted → queued."""
+        accepted = self._execute(sql.RESUME_RUN, (self.at, run_id)).rowcount == 1
+        if accepted:
+            self.events.append(("run", run_id, "queued"))
+        return accepted
+
+    # -- recovery ----------------------------------------------------------------------------------------------
+
+    def abandoned(self) -> list[tuple[str, str, str | None, str]]:
+        """`(run id, status, worker, flow)` of runs that a gone engine had under way."""
+        return self._execute(sql.ABANDONED).fetchall()
+
+    def abandon(self, run_id: str, status: str, error: str | None) -> None:
+        """Ends what a gone engine had under way as `interrupted`, or `cancelled` where that was asked for."""
+        if self._execute(sql.ABANDON_RUN, (status, self.at, error, run_id)).rowcount:
+            self._close_steps(run_id, status, None)
+            self.events.append(("run", run_id, status))
+
+    def drop_checkpoint(self, run_id: str, step: int) -> None:
+        """Forgets a checkpoint that cannot be read; the run resumes further back."""
+        self._execute(sql.DROP_CHECKPOINT, (run_id, step))
+
+    def copy_steps(self, source_run: str, target_run: str, steps: Sequence[tuple[int, int]], up_to: int) -> None:
+        """Gives a retry the recorded `(step, attempt)` outcomes of the run it retries, and items up to a step."""
+        for step, attempt in steps:
+            self._execute(sql.COPY_STEP, (target_run, source_run, step, attempt))
+        self._execute(sql.COPY_ITEMS, (target_run, source_run, up_to))
+
+    def note(self, run_id: str, metadata: str) -> None:
+        self._execute("UPDATE runs SET metadata = ? WHERE id = ?", (metadata, run_id))
+
+    # -- flows, meta, retention --------------------------------------------------------------------------------
+
+    def put_version(self, digest: str, flow: str, group: str, spec: str) -> None:
+        """Keeps a flow version for as long as the ledger lives, and makes it the flow's current one."""
+        self._execute(sql.PUT_VERSION, (digest, flow, spec, self.at))
+        if self._execute(sql.PUT_FLOW, (flow, group, digest, self.at)).rowcount:
+            self.events.append(("flow", flow, "changed"))
+
+    def get_meta(self, key: str) -> str | None:
+        row = self._execute(sql.GET_META, (key,)).fetchone()
+        return None if row is None else row[0]
+
+    def put_meta(self, key: str, value: str) -> None:
+        self._execute(sql.PUT_META, (key, value))
+
+    def forget_expired(self, *, before: int, keep: int, limit: int) -> list[str]:
+        """Deletes ended runs older than `before` or beyond the newest `keep`, at most `limit`; returns their ids."""
+        (newest,) = self._execute(sql.NEWEST_NUMBER).fetchone()
+        expired = self._execute(sql.EXPIRED_RUNS, (before, newest - keep, limit)).fetchall()
+        for (run_id,) in expired:
+            for statement in sql.FORGET_RUN:
+                self._execute(statement, (run_id,))
+            self.events.append(("run", run_id, "forgotten"))
+        self._execute(sql.FORGET_EVENTS, (before,))
+        return [run_id for (run_id,) in expired]
