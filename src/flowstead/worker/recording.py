@@ -1,0 +1,387 @@
+"""The worker's recorder: every outcome becomes a frame, and the next step waits until the engine has committed it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowstead.flow.batch import Batch
+from flowstead.flow.errors import RunCancelled, StepFailure
+from flowstead.flow.execution import Recorder
+from flowstead.flow.failures import describe_failure
+from flowstead.worker import checkpoints
+from flowstead.worker.channel import Channel
+
+if TYPE_CHECKING:
+    from flowstead.flow.context import FlowContext
+    from flowstead.flow.definition import Flow, Step
+
+ITEMS_AT_ONCE = 100
+SECONDS_BETWEEN_ITEM_FRAMES = 0.2
+SECONDS_BETWEEN_LOOKS = 0.02
+SECONDS_BETWEEN_PROGRESS = 0.1
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class EngineRecorder(Recorder):
+    """Records one run; also the sink behind its context (artifacts, progress, log, secrets).
+
+    `frame` is the engine's `run` frame. All receiving from the channel while the run lasts happens here.
+    """
+
+    def __init__(self, channel: Channel, flow: Flow, frame: dict[str, Any], workspace_root: Path | None) -> None:
+        self._channel = channel
+        self._flow = flow
+        self._run_id: str = frame["id"]
+        self._folder = Path(frame["folder"])
+        self._root = workspace_root
+        self._secrets: dict[str, str] = frame.get("secrets") or {}
+        self._resumed_items: dict[str, Any] | None = frame.get("items")
+        self._first_step: int = frame["first_step"]
+        self.artifacts_dir: Path | None = self._folder / "artifacts"
+        self._announced = -1
+        self._step: Step | None = None
+        self._started_at = 0
+        self._metadata = ""
+        self._summary: str | None = frame.get("summary")
+        self.ended = False
+        # Guards receiving and the batch of items: a map's threads and the batch timer meet here.
+        self._lock = threading.RLock()
+        self._cancelled: str | None = None
+        self._unanswered = 0
+        self._next_look = 0.0
+        self._next_progress = 0.0
+        self._map: _MapBatch | None = None
+
+    def remember(self, context: FlowContext) -> None:
+        """Takes the context's metadata as already recorded."""
+        self._metadata = _json(context.metadata)
+
+    # -- steps -------------------------------------------------------------------------------------------------
+
+    def step_started(self, step: Step) -> None:
+        self._step = step
+        self._started_at = now_us()
+        if self._announced != step.index:
+            # The first step and retries are announced; any other was begun by the commit of the one before it.
+            self._channel.send({"type": "step_started", "step": step.index, "at": self._started_at})
+        self._announced = -1
+
+    def step_succeeded(self, step: Step, value: Any, context: FlowContext) -> None:
+        finished_at = now_us()
+        duration = finished_at - self._started_at
+        output_kind, rows, output_path = _output(value)
+        last = step.index == len(self._flow.steps) - 1
+        frame: dict[str, Any] = {
+            "type": "step_finished",
+            "step": step.index,
+            "status": "succeeded",
+            "started_at": self._started_at,
+            "finished_at": finished_at,
+            "output_kind": output_kind,
+            "output_path": output_path,
+            "rows": rows,
+            "checkpoint": None if last else self._checkpoint(step, value, duration),
+            "ends": "succeeded" if last else None,
+        }
+        self._note(frame, context)
+        self._flush_output()
+        with self._lock:
+            self._channel.send(frame)
+            if last:
+                self.ended = True
+                return
+            self._unanswered += 1
+            self._await_answers()
+        self._announced = step.index + 1
+        self._raise_if_cancelled()
+
+    def _checkpoint(self, step: Step, value: Any, duration_us: int) -> str | None:
+        if step.checkpoint is False:
+            return None
+        certain = step.checkpoint is True or step.save_as is not None
+        allowance = None if certain else checkpoints.auto_allowance(duration_us)
+        saved = checkpoints.save(value, self._folder, f"step-{step.index}", allowance=allowance)
+        return None if saved is None else _json(saved)
+
+    def step_failed(self, step: Step, error: BaseException, context: FlowContext, retry_in: float | None) -> None:
+        described = describe_failure(error, self._root)
+        described["step"] = step.label
+        frame: dict[str, Any] = {
+            "type": "step_finished",
+            "step": step.index,
+            "status": "failed",
+            "started_at": self._started_at,
+            "finished_at": now_us(),
+            "error": described,
+            "retry_in": retry_in,
+            "ends": "failed" if retry_in is None else None,
+        }
+        self._note(frame, context)
+        self._flush_output()
+        with self._lock:
+            self._channel.send(frame)
+            if retry_in is None:
+                self.ended = True
+                return
+            self._unanswered += 1
+            self._await_answers()
+        self._raise_if_cancelled()
+
+    def _note(self, frame: dict[str, Any], context: FlowContext) -> None:
+        metadata = _json(context.metadata)
+        if metadata != self._metadata:
+            frame["metadata"] = self._metadata = metadata
+        if context.summary is not None and context.summary != self._summary:
+            frame["summary"] = self._summary = str(context.summary)
+
+    @staticmethod
+    def _flush_output() -> None:
+        # What a step printed must be in the pipe before the frame that ends it, or it would be logged after it.
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                pass  # the flow closed or broke its own stream
+
+    # -- maps --------------------------------------------------------------------------------------------------
+
+    def map_started(self, step: Step, total: int) -> dict[int, Any]:
+        known: dict[int, Any] = {}
+        if step.index == self._first_step and self._resumed_items is not None:
+            known = _recorded_items(self._resumed_items, self._folder, total)
+            self._resumed_items = None
+        self._map = _MapBatch(self, step, total, len(known))
+        self._map.send([])
+        self._map.start_timer()
+        return known
+
+    def item_finished(self, index: int, status: str, duration_us: int, value: Any, error: BaseException | None) -> None:
+        batch = self._map
+        if batch is not None:
+            described = None if error is None else _json(describe_failure(error, self._root, code="item-failed"))
+            batch.add(index, status, duration_us, value, described)
+
+    def map_finished(self) -> None:
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+
+    # -- cancellation and answers ------------------------------------------------------------------------------
+
+    def check_cancelled(self) -> None:
+        now = time.monotonic()
+        # Race: threads of a map look too; the one that holds the lock looks for all.
+        if now >= self._next_look and self._lock.acquire(blocking=False):
+            try:
+                self._next_look = now + SECONDS_BETWEEN_LOOKS
+                while self._channel.ready():
+                    self._receive()
+            finally:
+                self._lock.release()
+        self._raise_if_cancelled()
+
+    def wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            with self._lock:
+                if self._channel.ready(min(left, 0.5)):
+                    self._receive()
+            self._raise_if_cancelled()
+
+    def _receive(self) -> None:
+        frame = self._channel.receive()
+        if frame["type"] == "go":
+            self._unanswered -= 1
+        elif frame["type"] == "cancel":
+            self._cancelled = frame.get("reason") or "cancelled"
+
+    def _await_answers(self) -> None:
+        while self._unanswered:
+            self._receive()
+
+    def _raise_if_cancelled(self) -> None:
+        if self._cancelled is not None:
+            raise RunCancelled(self._cancelled)
+
+    # -- the sink behind the context ---------------------------------------------------------------------------
+
+    def artifact(self, name: str, kind: str, path: Path, info: dict[str, Any]) -> None:
+        relative = Path(path).relative_to(self._folder).as_posix()
+        self._channel.send(
+            {
+                "type": "artifact",
+                "step": self._step.index if self._step else None,
+                "name": name,
+                "kind": kind,
+                "path": relative,
+                "info": _json(info),
+            }
+        )
+
+    def progress(self, done: float, total: float | None, message: str | None) -> None:
+        now = time.monotonic()
+        finished = total is not None and done >= total
+        if now >= self._next_progress or finished:
+            self._next_progress = now + SECONDS_BETWEEN_PROGRESS
+            step = self._step.index if self._step else None
+            self._channel.send({"type": "progress", "step": step, "done": done, "total": total, "message": message})
+
+    def log(self, level: str, message: str, data: dict[str, Any]) -> None:
+        self._flush_output()
+        self._channel.send({"type": "log", "level": level, "message": str(message), "data": data})
+
+    def secret(self, name: str) -> str:
+        import os
+
+        if name in self._secrets:
+            return self._secrets[name]
+        variable = f"FLOWSTEAD_SECRET_{name.upper().replace('-', '_')}"
+        value = os.environ.get(variable)
+        if value is None:
+            raise StepFailure(
+                f"There is no secret {name!r}.",
+                code="secret-missing",
+                hint=f"Set the environment variable {variable}, or start the run again with --param {name}=...",
+            )
+        return value
+
+
+class _MapBatch:
+    """Item outcomes not yet recorded: at most ITEMS_AT_ONCE, and none for longer than 200 ms."""
+
+    def __init__(self, recorder: EngineRecorder, step: Step, total: int, done: int) -> None:
+        self._recorder = recorder
+        self._channel = recorder._channel
+        self._lock = recorder._lock
+        self._step = step
+        self._total = total
+        self._done = done
+        self._failed = 0
+        self._rows: list[tuple[Any, ...]] = []
+        self._kept: list[Any] = []
+        self._next_send = time.monotonic() + SECONDS_BETWEEN_ITEM_FRAMES
+        self._in_flight = 0
+        self._closed = threading.Event()
+        self._timer: threading.Thread | None = None
+
+    def add(self, index: int, status: str, duration_us: int, value: Any, error: str | None) -> None:
+        with self._lock:
+            kind = type(value)
+            if value is None or kind is int or kind is bool:
+                text: str | None = str(value).lower() if kind is not int else str(value)
+                if value is None:
+                    text = "null"
+            else:
+                text = checkpoints.inline(value) if error is None else None
+                if text is None and error is None:
+                    self._kept.append((index, duration_us, value))
+            self._rows.append((index, status, duration_us, text, error))
+            self._done += 1
+            self._failed += status == "failed"
+            if len(self._rows) + self._in_flight >= ITEMS_AT_ONCE or time.monotonic() >= self._next_send:
+                self._recorder._await_answers()
+                self._in_flight = 0
+                if len(self._rows) >= ITEMS_AT_ONCE or time.monotonic() >= self._next_send:
+                    self._send_all()
+                    self._recorder._await_answers()
+                    self._in_flight = 0
+
+    def start_timer(self) -> None:
+        self._timer = threading.Thread(target=self._send_in_time, name="items", daemon=True)
+        self._timer.start()
+
+    def _send_in_time(self) -> None:
+        # A slow item must not keep finished ones unrecorded.
+        while not self._closed.wait(SECONDS_BETWEEN_ITEM_FRAMES):
+            with self._lock:
+                if self._rows and not self._closed.is_set():
+                    self._in_flight += len(self._rows)
+                    self._send_all()
+
+    def _send_all(self) -> None:
+        rows, self._rows = self._rows, []
+        self.send(rows)
+
+    def send(self, rows: list[tuple[Any, ...]]) -> None:
+        with self._lock:
+            frame: dict[str, Any] = {
+                "type": "items",
+                "step": self._step.index,
+                "rows": rows,
+                "total": self._total,
+                "done": self._done,
+                "failed": self._failed,
+            }
+            if self._kept:
+                frame["file"], frame["in_file"] = self._store_values()
+            self._channel.send(frame)
+            self._recorder._unanswered += 1
+            self._next_send = time.monotonic() + SECONDS_BETWEEN_ITEM_FRAMES
+
+    def _store_values(self) -> tuple[str | None, list[int]]:
+        """Writes values that do not fit a row into one file; those that cannot be stored run again on a resume."""
+        kept, self._kept = self._kept, []
+        values = {index: value for index, _, value in kept}
+        allowance = None
+        if self._step.save_as is None:
+            allowance = checkpoints.auto_allowance(sum(duration for _, duration, _ in kept))
+        stem = f"step-{self._step.index}-items-{kept[0][0]}"
+        saved = checkpoints.save(values, self._recorder._folder, stem, allowance=allowance)
+        return (None, []) if saved is None else (_json(saved), list(values))
+
+    def close(self) -> None:
+        self._closed.set()
+        with self._lock:
+            if self._rows:
+                self._send_all()
+            self._recorder._await_answers()
+
+
+def _recorded_items(recorded: dict[str, Any], folder: Path, total: int) -> dict[int, Any]:
+    """Values by index of the items that an earlier attempt finished and stored."""
+    known: dict[int, Any] = {}
+    if recorded["total"] != total:
+        return known
+    for index, text in recorded["inline"]:
+        known[index] = json.loads(text)
+    for saved, indices in recorded["files"]:
+        try:
+            values = checkpoints.load(json.loads(saved), folder)
+        except checkpoints.CheckpointDamaged:
+            continue
+        known.update((index, values[index]) for index in indices if index in values)
+    return known
+
+
+def _output(value: Any) -> tuple[str, int | None, str | None]:
+    """What a step gave: the kind of value, its rows where it has some, its path where it is an existing file."""
+    kind = type(value)
+    if value is None:
+        return "none", None, None
+    if isinstance(value, Path):
+        try:
+            return "path", None, str(value.absolute()) if value.exists() else None
+        except OSError:
+            return "path", None, None
+    if isinstance(value, Batch):
+        return "batch", len(value), None
+    module = kind.__module__.partition(".")[0].lstrip("_")
+    name = kind.__name__ if module == "builtins" else f"{module}.{kind.__name__}"
+    if module in ("polars", "pandas", "pyarrow") and hasattr(value, "shape") and not callable(value.shape):
+        try:
+            return name, int(value.shape[0]), None
+        except Exception:
+            return name, None, None
+    return name, len(value) if kind in (list, tuple, dict, set) else None, None
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), default=str)

@@ -1,0 +1,102 @@
+"""One run inside a worker: its context from the engine's frame, its steps, its end."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowstead.flow.context import FlowContext
+from flowstead.flow.errors import RunCancelled
+from flowstead.flow.execution import run_steps
+from flowstead.flow.paths import MirrorPaths, SourcePaths
+from flowstead.worker import checkpoints
+from flowstead.worker.recording import EngineRecorder
+
+if TYPE_CHECKING:
+    from flowstead.flow.definition import Flow
+    from flowstead.worker.channel import Channel
+
+
+def execute(channel: Channel, flow: Flow, frame: dict[str, Any], workspace_root: Path) -> None:
+    """Executes the run that `frame` describes and sends its end.
+
+    Frame fields: id, attempt, folder, params, secrets, source_root, source_path, mirror_root, first_step, failures,
+    current, objects, items, metadata, summary.
+    """
+    recorder = EngineRecorder(channel, flow, frame, workspace_root)
+    try:
+        context = _context(flow, frame, workspace_root, recorder)
+    except checkpoints.CheckpointDamaged as error:
+        channel.send({"type": "checkpoint_damaged", "step": error.args[1], "message": str(error.args[0])})
+        return
+    recorder.remember(context)
+    try:
+        run_steps(flow, context, recorder, first_step=frame["first_step"], failures=frame["failures"])
+    except RunCancelled as cancelled:
+        recorder._flush_output()
+        channel.send({"type": "run_cancelled", "reason": str(cancelled)})
+    except (Exception, SystemExit):
+        if not recorder.ended:
+            raise
+    finally:
+        os.chdir(_module_dir(flow))
+
+
+def _context(flow: Flow, frame: dict[str, Any], workspace_root: Path, recorder: EngineRecorder) -> FlowContext:
+    folder = Path(frame["folder"])
+    source = mirror = None
+    if frame["source_root"] is not None:
+        path = frame["source_path"]
+        source = SourcePaths(Path(frame["source_root"]), None if path is None else Path(path))
+    if flow.mirror_root is not None:
+        mirror = MirrorPaths(_module_dir(flow) / flow.mirror_root, source)
+    context = FlowContext(
+        flow_name=flow.name or "",
+        group=flow.group,
+        run_id=frame["id"],
+        attempt=frame["attempt"],
+        params=_params(flow, frame["params"]),
+        module_dir=_module_dir(flow),
+        workspace_root=workspace_root,
+        source=source,
+        mirror=mirror,
+        sink=recorder,
+    )
+    context.metadata.update(frame["metadata"])
+    context.summary = frame["summary"]
+    for name, (step, checkpoint) in frame["objects"].items():
+        context.objects[name] = _load(checkpoint, folder, step)
+    if frame["current"] is not None:
+        step, checkpoint = frame["current"]
+        # One object under two names stays one object.
+        same = [name for name, (other, _) in frame["objects"].items() if other == step]
+        context.current = context.objects[same[0]] if same else _load(checkpoint, folder, step)
+    return context
+
+
+def _load(text: str, folder: Path, step: int) -> Any:
+    try:
+        return checkpoints.load(json.loads(text), folder)
+    except checkpoints.CheckpointDamaged as error:
+        raise checkpoints.CheckpointDamaged(str(error), step) from error
+
+
+def _params(flow: Flow, given: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as their declared types; the engine has checked them, the wire only knows JSON."""
+    params = dict(given)
+    for ask in flow.params:
+        value = params.get(ask.name)
+        if value is None:
+            continue
+        if ask.type == "date":
+            params[ask.name] = date.fromisoformat(value)
+        elif ask.type == "path":
+            params[ask.name] = Path(value)
+    return params
+
+
+def _module_dir(flow: Flow) -> Path:
+    return flow.module_dir or Path.cwd()
