@@ -31,6 +31,8 @@ def main(arguments):
         go_on_as([supported_python(), __file__, *arguments])
     for name in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"):
         os.environ.pop(name, None)  # each would lead uv to another environment than .venv
+    if system_certificates_exist():
+        os.environ.setdefault("UV_SYSTEM_CERTS", "1")  # networks with a certificate of their own, as with pip
     remove_unusable_venv()
     command = [uv_on_path() or uv_in_venv(), "run", "--project", ROOT]
     if not VENV.exists():
@@ -51,6 +53,15 @@ def supported_python():
         f"Flowstead needs Python 3.{OLDEST[1]} to 3.{NEWEST[1]}. This is {sys.version.split()[0]}, and there is no "
         f"python3.{OLDEST[1]} to python3.{NEWEST[1]} on PATH.\nInstall one of them and start this again with it."
     )
+
+
+def system_certificates_exist():
+    import ssl
+
+    if sys.platform in ("win32", "darwin"):
+        return True
+    paths = ssl.get_default_verify_paths()
+    return bool(paths.cafile or (paths.capath and any(Path(paths.capath).iterdir())))
 
 
 def remove_unusable_venv():
