@@ -5,7 +5,6 @@ Nothing here touches `sys.path`: a flow module named `csv` shadows no other. `fl
 """
 
 from __future__ import annotations
-
 import __future__ as future_features
 
 import builtins
@@ -88,7 +87,7 @@ def build_flow(module: ModuleType, *, stem: str, module_dir: Path, workspace_roo
 
 
 def load_version(
-    folder: Path, *, helpers_dir: Path | None, origin: Path, stem: str, workspace_root: Path | None
+    folder: Path, helpers_dir: Path | None, *, origin: Path, stem: str, workspace_root: Path | None
 ) -> Flow:
     """The flow of a stored version: `folder` holds `module.py` or `module.ipynb`, by the suffix of `origin`.
 

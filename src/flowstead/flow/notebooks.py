@@ -6,18 +6,19 @@ import json
 import tokenize
 from typing import Any
 
+from flowstead.flow.errors import FlowDefinitionError
 
-class ModuleLoadError(ValueError):
+
+class ModuleLoadError(FlowDefinitionError):
     """The text of a flow module cannot become a flow.
 
-    `code` is stable and kebab-case, `hint` names what to do next; `line` (1-based, within the cell of a notebook)
-    and `cell` (code cells counted from 1) say where, when that is known.
+    `line` (1-based, within the cell of a notebook) and `cell` (code cells counted from 1) say where, when known.
     """
 
-    def __init__(self, message: str, *, code: str, hint: str, line: int | None = None, cell: int | None = None):
-        super().__init__(message)
-        self.code = code
-        self.hint = hint
+    def __init__(
+        self, message: str, *, code: str, hint: str = "", line: int | None = None, cell: int | None = None
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
         self.line = line
         self.cell = cell
 

@@ -1,13 +1,14 @@
-"""What an exception means to the author of a flow: where in the workspace, and what to do next."""
+"""What the author of a flow can do about an exception."""
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from flowstead.flow.errors import CodedError
 
 _USUAL_IMPORTS = {
     "pl": "import polars as pl",
@@ -24,73 +25,19 @@ _USUAL_IMPORTS = {
     "duckdb": "import duckdb",
 }
 _FLOWSTEAD_NAMES = ("Flow", "FlowContext", "Batch", "FileRef", "Choice")
-_PACKAGES = {"cv2": "opencv-python", "PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "bs4": "beautifulsoup4"}
-_TRACEBACK_LIMIT = 16_000
-
-
-def place(filename: str, workspace_root: Path) -> tuple[str, int | None]:
-    """`(file, cell)` of a code object's file name: relative to the workspace when it lies there."""
-    path, mark, cell = filename.rpartition("#cell-")
-    if not mark or not cell.isdecimal():
-        path, cell = filename, ""
-    if _authored(filename, workspace_root):
-        path = path[len(str(workspace_root)) + 1 :].replace(os.sep, "/")
-    return path, int(cell) if cell else None
-
-
-def locate(error: BaseException, workspace_root: Path) -> tuple[str | None, int | None, int | None]:
-    """`(file, line, cell)` in the author's own file: of a syntax error, or of the deepest frame of flow code."""
-    if isinstance(error, SyntaxError) and error.filename and _authored(error.filename, workspace_root):
-        file, cell = place(error.filename, workspace_root)
-        return file, error.lineno, cell
-    found: tuple[str | None, int | None, int | None] = (None, None, None)
-    traceback = error.__traceback__
-    while traceback is not None:
-        filename = traceback.tb_frame.f_code.co_filename
-        if _authored(filename, workspace_root):
-            file, cell = place(filename, workspace_root)
-            found = (file, traceback.tb_lineno, cell)
-        traceback = traceback.tb_next
-    return found
-
-
-def message_of(error: BaseException) -> str:
-    """The error's text, or its type where it has none."""
-    try:
-        text = error.msg if isinstance(error, SyntaxError) else str(error)
-    except Exception:
-        text = ""
-    return plain(text) or type(error).__name__
-
-
-def plain(text: str) -> str:
-    """`text` with helper packages under the name that authors know."""
-    return re.sub(r"flow_helpers_[0-9a-f]{12}\b", "flow_helpers", text)
-
-
-def author_traceback(error: BaseException) -> str:
-    """The traceback without the frames that are not the author's concern."""
-    import traceback
-
-    ours = str(Path(__file__).parents[1]) + os.sep
-    summary = traceback.TracebackException.from_exception(error, limit=-200)
-    chained: list[traceback.TracebackException | None] = [summary]
-    while chained:
-        link = chained.pop()
-        if link is None:
-            continue
-        kept = [frame for frame in link.stack if not frame.filename.startswith((ours, "<frozen importlib"))]
-        link.stack = traceback.StackSummary.from_list(kept)
-        chained += [link.__cause__, link.__context__]
-    text = plain("".join(summary.format()))
-    return text if len(text) <= _TRACEBACK_LIMIT else f"...\n{text[-_TRACEBACK_LIMIT:]}"
+_PACKAGES = {
+    "cv2": "opencv-python",
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+    "bs4": "beautifulsoup4",
+}
 
 
 def hint_for(error: BaseException, workspace_root: Path) -> str:
     """What the author can do about `error`; empty when nothing better is known than to read the message."""
-    hint = getattr(error, "hint", None)
-    if isinstance(hint, str) and hint:
-        return hint
+    if isinstance(error, CodedError):
+        return error.hint
     if isinstance(error, ImportError):
         return _import_hint(error, workspace_root)
     if isinstance(error, UnboundLocalError):
@@ -104,10 +51,6 @@ def hint_for(error: BaseException, workspace_root: Path) -> str:
     if isinstance(error, SystemExit):
         return "Remove the exit: return from the function instead, or raise an error that says what is wrong."
     return ""
-
-
-def _authored(filename: str, workspace_root: Path) -> bool:
-    return filename.startswith(str(workspace_root / "flow_modules") + os.sep)
 
 
 def _name_hint(error: NameError) -> str:

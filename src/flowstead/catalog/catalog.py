@@ -1,0 +1,196 @@
+"""The catalog of a workspace: each flow module with its plan, or with what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowstead.catalog.versions import (
+    FORMAT,
+    HelperTree,
+    helpers_folder,
+    publish,
+    read_helpers,
+    read_record,
+    staging,
+    version_digest,
+    write_helpers,
+)
+from flowstead.flow.files import is_temporary
+from flowstead.model.errors import FlowNotFound
+from flowstead.model.flow import FlowSpec
+
+if TYPE_CHECKING:
+    from flowstead.workspace.layout import WorkspaceLayout
+
+_SUFFIXES = (".py", ".ipynb")
+# What the text alone decides, and a time-out, which is too dear to meet again at every look.
+_LASTING = frozenset(
+    ("notebook-invalid", "notebook-magic", "build-missing", "build-invalid", "definition-invalid", "module-timeout")
+)
+_LASTING_TYPES = frozenset(("SyntaxError", "IndentationError", "TabError", "NameError"))
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """One flow module: `spec` when it could be described, else `error`.
+
+    `path` is the authored file. `digest` names the flow version; it is None when there is no content to name.
+    `error` is `{code, type, message, file, line, cell?, hint, traceback}`, `file` relative to the workspace.
+    """
+
+    name: str
+    path: Path
+    digest: str | None
+    spec: FlowSpec | None
+    error: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    path: Path
+    suffix: str
+    source: bytes
+    digest: str
+
+
+class Catalog:
+    """The flows of one workspace.
+
+    A module is described, by `python` and within `time_limit` seconds, when its content or that of the helpers is new;
+    what is known by then is stored as a flow version.
+    """
+
+    def __init__(self, layout: WorkspaceLayout, *, python: str = sys.executable, time_limit: float = 10.0) -> None:
+        self.layout = layout
+        self.python = python
+        self.time_limit = time_limit
+
+    def entries(self, *, again: bool = False) -> list[CatalogEntry]:
+        """Every flow, by name. Lasting errors are remembered; `again` looks at those modules anew.
+
+        Raises StorageError and HomeUnwritable when a new version cannot be stored, FlowsteadError with code
+        `describe-failed` when `python` cannot describe anything.
+        """
+        return self._look(self._modules(), again)
+
+    def entry(self, name: str) -> CatalogEntry:
+        """The flow `name`; a remembered error is looked at anew. Raises FlowNotFound, and what `entries` raises."""
+        modules = self._modules()
+        if name not in modules:
+            raise self._unknown(name, list(modules))
+        return self._look({name: modules[name]}, True)[0]
+
+    def _modules(self) -> dict[str, list[Path]]:
+        """The files of each flow, by name, in order; more than one is an error of that flow."""
+        found: dict[str, list[Path]] = {}
+        with os.scandir(self.layout.flow_modules) as files:
+            for file in files:
+                stem, suffix = os.path.splitext(file.name)
+                if suffix.lower() not in _SUFFIXES or stem.startswith("_") or is_temporary(file.name):
+                    continue
+                # A link to nowhere is a module that cannot be read; a folder or a pipe is none.
+                if file.is_file() or (file.is_symlink() and not file.is_dir()):
+                    found.setdefault(stem, []).append(self.layout.flow_modules / file.name)
+        return {name: sorted(found[name]) for name in sorted(found)}
+
+    def _look(self, modules: dict[str, list[Path]], again: bool) -> list[CatalogEntry]:
+        helpers = read_helpers(self.layout.flow_helpers)
+        found: dict[str, CatalogEntry] = {}
+        unknown: list[_Text] = []
+        for name, paths in modules.items():
+            path = paths[0]
+            if len(paths) > 1:
+                found[name] = CatalogEntry(name, path, None, None, self._duplicate(paths))
+                continue
+            try:
+                source = path.read_bytes()
+            except OSError as error:
+                found[name] = CatalogEntry(name, path, None, None, self._unreadable(path, error))
+                continue
+            suffix = path.suffix.lower()
+            digest = version_digest(name, suffix, source, helpers.digest)
+            record = read_record(self.layout, digest, suffix)
+            if record is None or (again and "error" in record):
+                unknown.append(_Text(path, suffix, source, digest))
+            else:
+                found[name] = _entry(path, digest, record)
+        shared = helpers_folder(self.layout, helpers.digest)
+        if unknown or (shared is not None and found and not shared.is_dir()):
+            self._describe(unknown, helpers, found)
+        return [found[name] for name in modules]
+
+    def _describe(self, texts: list[_Text], helpers: HelperTree, found: dict[str, CatalogEntry]) -> None:
+        """Adds the entries of `texts` to `found`, storing each as it is known."""
+        from flowstead.catalog.describing import Job, describe_modules
+
+        with staging(self.layout) as stage:
+            shared = helpers_folder(self.layout, helpers.digest)
+            if shared is not None and not shared.is_dir():
+                write_helpers(stage / shared.name, helpers)
+                publish(stage / shared.name, shared)
+            jobs: dict[Job, _Text] = {}
+            for text in texts:
+                folder = stage / text.digest
+                folder.mkdir()
+                (folder / f"module{text.suffix}").write_bytes(text.source)
+                jobs[Job(folder, shared, text.path, self.layout.root)] = text
+
+            def answered(job: Job, answer: dict[str, Any]) -> None:
+                text = jobs[job]
+                record = {
+                    "format": FORMAT,
+                    "name": text.path.stem,
+                    "origin": text.path.relative_to(self.layout.root).as_posix(),
+                    "helpers": helpers.digest,
+                    **answer,
+                }
+                error = answer.get("error")
+                if error is None or error["code"] in _LASTING or error["type"] in _LASTING_TYPES:
+                    (job.folder / "spec.json").write_text(json.dumps(record), "utf-8")
+                    publish(job.folder, self.layout.versions / text.digest)
+                found[text.path.stem] = _entry(text.path, text.digest, record)
+
+            if jobs:
+                describe_modules(list(jobs), answered, python=self.python, time_limit=self.time_limit, scratch=stage)
+
+    def _duplicate(self, paths: list[Path]) -> dict[str, Any]:
+        names = " and ".join(path.name for path in paths)
+        message = f"{names} would both be the flow {paths[0].stem!r}."
+        return self._file_error(paths[0], "flow-duplicate", "ValueError", message, "Rename or remove one of them.")
+
+    def _unreadable(self, path: Path, error: OSError) -> dict[str, Any]:
+        message = f"{path.name} cannot be read: {error.strerror or error}."
+        hint = "Check its permissions, and that what it links to exists."
+        return self._file_error(path, "module-unreadable", type(error).__name__, message, hint)
+
+    def _file_error(self, path: Path, code: str, kind: str, message: str, hint: str) -> dict[str, Any]:
+        file = path.relative_to(self.layout.root).as_posix()
+        return {
+            "code": code,
+            "type": kind,
+            "message": message,
+            "file": file,
+            "line": None,
+            "hint": hint,
+            "traceback": "",
+        }
+
+    def _unknown(self, name: str, known: list[str]) -> FlowNotFound:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"Did you mean {', '.join(near)}? " if near else ""
+        return FlowNotFound(
+            f"There is no flow {name!r} in {self.layout.root}.", hint=hint + FlowNotFound.default_hint, name=name
+        )
+
+
+def _entry(path: Path, digest: str, record: dict[str, Any]) -> CatalogEntry:
+    plan = record.get("plan")
+    spec = None if plan is None else FlowSpec.from_dict(plan)
+    return CatalogEntry(path.stem, path, digest, spec, record.get("error"))
