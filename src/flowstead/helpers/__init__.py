@@ -1,0 +1,1 @@
+"""What flow authors import beyond the authoring names. Nothing is loaded until a module of it is imported."""
