@@ -39,7 +39,7 @@ STANDARD_LIBRARY_ONLY = ("flow", "worker", "__init__")
 # What these files may import beyond the standard library, and why it is no dependency of theirs.
 EXCEPTIONS = {
     "flow/artifacts.py": (
-        {"polars", "pandas", "pyarrow", "matplotlib", "altair", "plotly"},
+        {"polars", "pandas", "pyarrow", "duckdb", "matplotlib", "altair", "plotly"},
         "only to write an object that the flow itself made with that library",
     ),
     "worker/checkpoints.py": (
