@@ -78,7 +78,9 @@ def reconcile(db: Database, *, view: str, column: str, given: str, stored: str, 
     nothing_stored = stored == '"NULL"'
     if (len(zones) == 1 and len(truths) == 1) or nothing_stored:
         try:
-            common = db.run(f"SELECT typeof(CASE WHEN true THEN NULL::{stored} ELSE NULL::{given} END)")[0][0]
+            # Asked as a relation, which is bound and refused without failing the transaction.
+            asked = db.connection.sql(f"SELECT typeof(CASE WHEN true THEN NULL::{stored} ELSE NULL::{given} END)")
+            common = asked.fetchall()[0][0]
         except duckdb.BinderException:
             common = "VARCHAR"
         if common == "FLOAT":
@@ -110,9 +112,9 @@ def _castable(db: Database, view: str, column: str, given: str, stored: str, lab
 def _mismatch(label: str, given: str, stored: str, value: str | None = None) -> NoReturn:
     example = "" if value is None else f", for example {value!r}"
     raise DatabaseError(
-        f"Column {label} is {given} in the frame and {stored} in the table, and cannot be cast{example}.",
+        f"Column {label} is {stored}; the values given are {given} and cannot be cast to it{example}.",
         code="column-type-mismatch",
-        hint=f"Cast the column to {stored} before storing it, or replace the whole table.",
+        hint=f"Cast them to {stored} first, or replace the whole table.",
     )
 
 

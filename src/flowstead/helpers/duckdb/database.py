@@ -265,6 +265,8 @@ def _coded(error: duckdb.Error, path: Path) -> DatabaseError:
         return DatabaseError(
             text, code="database-failed", hint="Check the disk's free space and the file's permissions."
         )
+    if "read-only mode" in text:
+        return DatabaseError(text, code="database-read-only", hint="Reading never writes: use a replace_ function.")
     return DatabaseError(text, code="sql-failed", hint="Check the statement and the names in it.")
 
 

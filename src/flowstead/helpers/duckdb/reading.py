@@ -92,15 +92,16 @@ def read_rows_by_values(
             column="value",
             given=db.types(view)["value"],
             stored=stored[column],
-            label=f"{name}.{column} (is_in)",
+            label=f"{name}.{column}",
         )
         db.run(
             f"CREATE TEMPORARY TABLE flowstead_lookup AS SELECT DISTINCT CAST(value AS {wanted}) AS value FROM {view}"
         )
         order = " ORDER BY stored.rowid" if kind == "table" else ""
+        given = f"CAST(stored.{quote(column)} AS {wanted})"
         return db.frame(
             f"SELECT {selection(db, name, select)} FROM {target} AS stored"
-            f" SEMI JOIN temp.main.flowstead_lookup AS given ON CAST(stored.{quote(column)} AS {wanted}) IS NOT DISTINCT FROM given.value{order}"
+            f" SEMI JOIN temp.main.flowstead_lookup AS lookup ON {given} IS NOT DISTINCT FROM lookup.value{order}"
         )
 
 
