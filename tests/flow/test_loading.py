@@ -266,7 +266,15 @@ def test_an_edited_helper_is_imported_anew_and_an_unchanged_one_is_shared(module
     assert load(modules, "c", "from flow_helpers.rates import Rate, value\n", helpers=helpers).value == 2
 
 
-FLOW = "from flowstead import Flow\ndef build():\n    return Flow('tests').step(work)\ndef work(context):\n    return 1\n"
+FLOW = """
+from flowstead.flow.definition import Flow
+
+def build():
+    return Flow("tests").step(work)
+
+def work(context):
+    return 1
+"""
 
 
 def test_a_stored_version_builds_the_flow_bound_to_its_authored_place(modules, tmp_path):
@@ -275,7 +283,7 @@ def test_a_stored_version_builds_the_flow_bound_to_its_authored_place(modules, t
     (folder / "module.py").write_text(FLOW)
     flow = load_version(folder, None, origin=modules / "daily.py", stem="daily", workspace_root=tmp_path)
     assert (flow.name, flow.module_dir) == ("daily", modules)
-    (folder / "module.ipynb").write_bytes(notebook(*FLOW.split("def work", 1)[:1], "def work(context): pass"))
+    (folder / "module.ipynb").write_bytes(notebook(FLOW.partition("def work")[0], "def work(context): pass"))
     flow = load_version(folder, None, origin=modules / "note.ipynb", stem="note", workspace_root=tmp_path)
     assert flow.name == "note"
 

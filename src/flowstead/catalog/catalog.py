@@ -21,7 +21,7 @@ from flowstead.catalog.versions import (
     write_helpers,
 )
 from flowstead.flow.files import is_temporary
-from flowstead.model.errors import FlowNotFound
+from flowstead.model.errors import FlowNotFound, WorkspaceNotFound
 from flowstead.model.flow import FlowSpec
 
 if TYPE_CHECKING:
@@ -88,14 +88,19 @@ class Catalog:
     def _modules(self) -> dict[str, list[Path]]:
         """The files of each flow, by name, in order; more than one is an error of that flow."""
         found: dict[str, list[Path]] = {}
-        with os.scandir(self.layout.flow_modules) as files:
-            for file in files:
-                stem, suffix = os.path.splitext(file.name)
-                if suffix.lower() not in _SUFFIXES or stem.startswith("_") or is_temporary(file.name):
-                    continue
-                # A link to nowhere is a module that cannot be read; a folder or a pipe is none.
-                if file.is_file() or (file.is_symlink() and not file.is_dir()):
-                    found.setdefault(stem, []).append(self.layout.flow_modules / file.name)
+        try:
+            files = list(os.scandir(self.layout.flow_modules))
+        except OSError as error:
+            raise WorkspaceNotFound(
+                f"{self.layout.flow_modules} cannot be listed: {error.strerror or error}."
+            ) from error
+        for file in files:
+            stem, suffix = os.path.splitext(file.name)
+            if suffix.lower() not in _SUFFIXES or stem.startswith("_") or is_temporary(file.name):
+                continue
+            # A link to nowhere is a module that cannot be read; a folder or a pipe is none.
+            if file.is_file() or (file.is_symlink() and not file.is_dir()):
+                found.setdefault(stem, []).append(self.layout.flow_modules / file.name)
         return {name: sorted(found[name]) for name in sorted(found)}
 
     def _look(self, modules: dict[str, list[Path]], again: bool) -> list[CatalogEntry]:

@@ -91,6 +91,7 @@ class _Runner:
         self.time_limit = time_limit
         self.diary = diary
         self.child: _Child | None = None
+        self.stopped = False
         self.failure: BaseException | None = None
 
     def run(self) -> None:
@@ -100,7 +101,10 @@ class _Runner:
                     job = self.queue.popleft()
                 except IndexError:  # the other runner took it
                     break
-                self.answered(job, self._describe(job))
+                answer = self._describe(job)
+                if answer is None:
+                    break
+                self.answered(job, answer)
         except BaseException as error:
             self.failure = error
             self.queue.clear()
@@ -108,11 +112,14 @@ class _Runner:
             self.stop()
 
     def stop(self) -> None:
-        if self.child is not None:
-            self.child.kill()
+        self.stopped = True
+        child, self.child = self.child, None
+        if child is not None:
+            child.kill()
 
-    def _describe(self, job: Job) -> dict[str, Any]:
-        while True:
+    def _describe(self, job: Job) -> dict[str, Any] | None:
+        """The answer for `job`; None when this runner was stopped over it."""
+        while not self.stopped:
             fresh = self.child is None
             if self.child is None:
                 self.child = _Child(self.python, job.origin.parent, self.diary)
@@ -120,6 +127,8 @@ class _Runner:
             answer = child.ask(job, self.time_limit)
             if answer is not None:
                 return answer
+            if self.stopped:
+                break
             self.child = None
             status = child.end()
             diary = self.diary.read_text("utf-8", "replace")
@@ -127,6 +136,7 @@ class _Runner:
             # A thread that an earlier module left behind may have ended the child: this one is told by a new child.
             if fresh or timed_out:
                 return {"error": _lost(job, self.time_limit if timed_out else None, status, diary)}
+        return None
 
 
 class _Child:

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,11 +44,15 @@ class FlowVersion:
 
 
 def read_helpers(folder: Path) -> HelperTree:
-    """The helpers below `folder`. A file that cannot be read is left out: who imports it sees it missing."""
+    """The helpers below `folder`. What cannot be read is left out: who imports it sees it missing."""
     files: dict[str, bytes] = {}
     total = hashlib.sha256()
     start = len(os.fspath(folder)) + 1
-    for entry in iter_files(folder, (".py",), recursive=True):
+    try:
+        entries = iter_files(folder, (".py",), recursive=True)
+    except OSError:
+        return HelperTree(None, files)
+    for entry in entries:
         relative = entry.path[start:].replace(os.sep, "/")
         if "__pycache__/" in relative:
             continue
@@ -115,9 +119,10 @@ def staging(layout: WorkspaceLayout) -> Iterator[Path]:
     folder = layout.versions / f".staging-{os.getpid()}-{os.urandom(4).hex()}"
     try:
         for other in layout.versions.glob(".staging-*"):
-            # Only a process that died leaves one behind; the age keeps us off those at work.
-            if time.time() - other.stat().st_mtime > _ABANDONED_AFTER:
-                shutil.rmtree(other, ignore_errors=True)
+            # Only a process that died leaves one behind for good; one at work may remove its own as we look.
+            with suppress(FileNotFoundError):
+                if time.time() - other.stat().st_mtime > _ABANDONED_AFTER:
+                    shutil.rmtree(other, ignore_errors=True)
         folder.mkdir()
         yield folder
     except OSError as error:

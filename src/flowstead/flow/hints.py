@@ -82,7 +82,9 @@ def _import_hint(error: ImportError, workspace_root: Path) -> str:
         if rest and file.exists():
             return f"{file.relative_to(workspace_root).as_posix()} cannot be read: check its permissions."
         known = [path.relative_to(folder).with_suffix("").as_posix().replace("/", ".") for path in folder.rglob("*.py")]
-        return _nearest(rest, known) or f"Create flow_modules/flow_helpers/{rest.replace('.', '/') or '__init__'}.py."
+        if not rest:
+            return "Put shared modules into flow_modules/flow_helpers/."
+        return _nearest(rest, known) or f"Create flow_modules/flow_helpers/{rest.replace('.', '/')}.py."
     if (modules / f"{top}.py").exists() or (modules / f"{top}.ipynb").exists():
         return "Flow modules do not import one another: move what they share to flow_modules/flow_helpers/."
     if (modules / "flow_helpers" / f"{top}.py").exists():

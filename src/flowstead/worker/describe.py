@@ -28,8 +28,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     diary = os.dup(2)
     nothing = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(nothing, standard)
+    _silence(nothing)
     faulthandler.enable(file=diary)
     _answer(answers, {"ready": True})
     path, environment = list(sys.path), dict(os.environ)
@@ -42,6 +41,7 @@ def main() -> None:
         faulthandler.cancel_dump_traceback_later()
         _answer(answers, answer)
         # What one module changes for the whole process must not reach the next.
+        _silence(nothing)
         sys.path[:] = path
         sys.stdin, sys.stdout, sys.stderr = streams
         if os.environ != environment:
@@ -92,6 +92,11 @@ def explain(error: BaseException, origin: Path, root: Path) -> dict[str, Any]:
         found[key] = re.sub(r"flow_helpers_[0-9a-f]{12}\b", "flow_helpers", found[key])
     found["hint"] = hint_for(error, root) or f"Correct it, then see the result with: flowstead check {origin.stem}"
     return found
+
+
+def _silence(nothing: int) -> None:
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
 
 
 def _answer(answers: Any, frame: dict[str, Any]) -> None:
