@@ -40,31 +40,30 @@ class Artifacts:
         self._lock = threading.Lock()
         self._taken: dict[str, int] | None = None
 
-    def save_frame(self, frame: Any, name: str = "frame", info: Mapping[str, Any] | None = None) -> Path | None:
+    def save_frame(self, frame: Any, name: str | None = None, info: Mapping[str, Any] | None = None) -> Path | None:
         """Keeps a Polars, pandas or Arrow frame or a DuckDB relation as Parquet; a lazy frame is computed.
 
         `info`: JSON-able notes shown with it, beside its `rows` and `columns`. Returns the file's path (None in a
         preview). Raises ArtifactRefused (`frame-unsupported`), a TypeError, for anything else.
         """
         notes = _notes(info)
-        prepared = _frame(frame)
-        if prepared is None:
+        write = _frame(frame)
+        if write is None:
             raise ArtifactRefused(
-                f"save_frame({name!r}) was given {_named(frame)}, not a data frame.",
+                f"save_frame(name={name!r}) was given {_named(frame)}, not a data frame.",
                 code="frame-unsupported",
-                hint="Give a Polars or pandas DataFrame, an Arrow table or a DuckDB relation; save_json takes plain values.",
+                hint="Give a Polars, pandas or Arrow frame or a DuckDB relation; save_json takes plain values.",
             )
-        write, facts = prepared
-        return self._keep(name, "frame", ".parquet", write, facts | notes)
+        return self._keep(name, "frame", ".parquet", write, notes)
 
-    def save_json(self, value: Any, name: str = "value", info: Mapping[str, Any] | None = None) -> Path | None:
+    def save_json(self, value: Any, name: str | None = None, info: Mapping[str, Any] | None = None) -> Path | None:
         """Keeps a value as JSON: numbers that JSON lacks (nan, inf) become null, dates and paths become text.
 
         `info`: JSON-able notes shown with it. Returns the file's path (None in a preview). Raises ArtifactRefused
         (`json-unsupported`), a TypeError, for a value of another kind.
         """
         notes = _notes(info)
-        content = json.dumps(_plain(value, f"save_json({name!r})"), indent=2, ensure_ascii=False)
+        content = json.dumps(_plain(value, f"save_json(name={name!r})"), indent=2, ensure_ascii=False)
         return self._keep_text(name, "json", ".json", content, notes)
 
     def report(self, markdown: str, name: str = "report") -> Path | None:
@@ -77,17 +76,17 @@ class Artifacts:
 
     def show(self, obj: Any, name: str | None = None) -> Path | None:
         """Keeps something to look at; see `FlowContext.show`."""
-        prepared = _frame(obj)
-        if prepared is not None:
-            return self._keep(name or "frame", "frame", ".parquet", *prepared)
+        write = _frame(obj)
+        if write is not None:
+            return self._keep(name, "frame", ".parquet", write, {})
         image = _image(obj)
         if image is not None:
-            return self._keep(name or "image", "image", *image, {})
+            return self._keep(name, "image", *image, {})
         library = _library(obj)
         if library == "matplotlib" or (library == "seaborn" and hasattr(obj, "savefig")):
             figure = obj if hasattr(obj, "savefig") else getattr(obj, "figure", None)
             if hasattr(figure, "savefig"):
-                return self._keep(name or "figure", "figure", ".png", _png_of(figure), {})
+                return self._keep(name, "figure", ".png", _png_of(figure), {})
         if library == "altair" and hasattr(obj, "to_json"):
             return self._keep_chart(name, ".vl.json", obj.to_json(), lambda: obj.to_html())
         if library == "plotly" and hasattr(obj, "to_json"):
@@ -113,18 +112,20 @@ class Artifacts:
             info["html"] = beside.name
         return self._record(path, ending, "figure", lambda part: part.write_text(spec, encoding="utf-8"), info)
 
-    def _keep_text(self, name: str, kind: str, ending: str, content: str, info: dict[str, Any]) -> Path | None:
+    def _keep_text(self, name: str | None, kind: str, ending: str, content: str, info: dict[str, Any]) -> Path | None:
         content = content.encode("utf-8", "replace").decode("utf-8")
         return self._keep(
             name, kind, ending, lambda part: part.write_text(content, encoding="utf-8", newline="\n"), info
         )
 
-    def _keep(self, name: str, kind: str, ending: str, write: Write, info: dict[str, Any]) -> Path | None:
-        path = self._reserve(name, ending)
+    def _keep(self, name: str | None, kind: str, ending: str, write: Write, info: dict[str, Any]) -> Path | None:
+        path = self._reserve(name or kind, ending)
         return None if path is None else self._record(path, ending, kind, write, info)
 
     def _record(self, path: Path, ending: str, kind: str, write: Write, info: dict[str, Any]) -> Path:
-        _replace(path, write)
+        facts = _replace(path, write)
+        if isinstance(facts, dict):
+            info = facts | info
         self._sink.artifact(path.name.removesuffix(ending), kind, path, info)
         return path
 
@@ -154,14 +155,15 @@ def _safe(name: object) -> str:
     return f"{text}_" if text.casefold() in _DEVICES else text
 
 
-def _replace(path: Path, write: Write) -> None:
+def _replace(path: Path, write: Write) -> object:
     part = path.with_name(f".{path.name}.part")
     try:
-        write(part)
+        written = write(part)
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    return written
 
 
 def _named(obj: object) -> str:
@@ -178,45 +180,48 @@ def _library(obj: object) -> str:
     return ""
 
 
-def _frame(obj: Any) -> tuple[Write, dict[str, Any]] | None:
-    """How to write `obj` as Parquet, and its facts (which writing may add to); None when it is no frame."""
+def _frame(obj: Any) -> Write | None:
+    """What writes `obj` as Parquet and returns its `rows` and `columns`; None when it is no frame."""
     library = _library(obj)
-    if library == "polars" and hasattr(obj, "collect") and hasattr(obj, "collect_schema"):
-        obj = obj.collect()
-    if library == "polars" and hasattr(obj, "write_parquet"):
-        return obj.write_parquet, {"rows": obj.height, "columns": obj.width}
+    if library == "polars" and (hasattr(obj, "write_parquet") or hasattr(obj, "collect_schema")):
+        return lambda path: _write_polars(obj, path)
     if library == "pandas" and hasattr(obj, "to_parquet"):
-        return obj.to_parquet, {"rows": len(obj), "columns": len(obj.columns)}
+        return lambda path: _write_pandas(obj, path)
     if library == "pyarrow" and hasattr(obj, "num_rows") and hasattr(obj, "num_columns"):
-        return _write_arrow(obj), {"rows": obj.num_rows, "columns": obj.num_columns}
+        return lambda path: _write_arrow(obj, path)
     if library == "duckdb" and hasattr(obj, "write_parquet"):
-        facts: dict[str, Any] = {"columns": len(obj.columns)}
-        return _write_relation(obj, facts), facts
+        return lambda path: _write_relation(obj, path)
     return None
 
 
-def _write_arrow(table: Any) -> Write:
-    def write(path: Path) -> None:
-        import pyarrow
-        import pyarrow.parquet
-
-        whole = table if isinstance(table, pyarrow.Table) else pyarrow.Table.from_batches([table])
-        pyarrow.parquet.write_table(whole, path)
-
-    return write
+def _write_polars(frame: Any, path: Path) -> dict[str, Any]:
+    whole = frame if hasattr(frame, "write_parquet") else frame.collect()
+    whole.write_parquet(path)
+    return {"rows": whole.height, "columns": whole.width}
 
 
-def _write_relation(relation: Any, facts: dict[str, Any]) -> Write:
-    def write(path: Path) -> None:
-        import duckdb
+def _write_pandas(frame: Any, path: Path) -> dict[str, Any]:
+    frame.to_parquet(path)
+    return {"rows": len(frame), "columns": len(frame.columns)}
 
-        relation.write_parquet(str(path))
-        # Counted in the file: to ask the relation would compute it a second time.
-        with duckdb.connect() as connection:
-            counted = connection.execute("select sum(num_rows) from parquet_file_metadata(?)", [str(path)]).fetchone()
-        facts["rows"] = int(counted[0]) if counted else 0
 
-    return write
+def _write_arrow(table: Any, path: Path) -> dict[str, Any]:
+    import pyarrow
+    import pyarrow.parquet
+
+    whole = table if isinstance(table, pyarrow.Table) else pyarrow.Table.from_batches([table])
+    pyarrow.parquet.write_table(whole, path)
+    return {"rows": whole.num_rows, "columns": whole.num_columns}
+
+
+def _write_relation(relation: Any, path: Path) -> dict[str, Any]:
+    import duckdb
+
+    relation.write_parquet(str(path))
+    # Counted in the file: to ask the relation would compute it a second time.
+    with duckdb.connect() as connection:
+        counted = connection.execute("select sum(num_rows) from parquet_file_metadata(?)", [str(path)]).fetchone()
+    return {"rows": int(counted[0]) if counted else 0, "columns": len(relation.columns)}
 
 
 def _png_of(figure: Any) -> Write:
@@ -231,10 +236,10 @@ def _image(obj: Any) -> tuple[str, Write] | None:
         if ending is None and _SVG.match(content.decode("utf-8-sig", "ignore")):
             ending = ".svg"
         return None if ending is None else (ending, lambda path: path.write_bytes(content))
-    if isinstance(obj, str) and _SVG.match(obj):
-        return ".svg", lambda path: path.write_text(obj, encoding="utf-8")
     if _library(obj) == "PIL" and hasattr(obj, "save"):
         return ".png", lambda path: obj.save(path, format="PNG")
+    if isinstance(obj, str) and _SVG.match(obj):
+        return ".svg", lambda path: path.write_text(obj, encoding="utf-8")
     return None
 
 

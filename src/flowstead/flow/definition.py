@@ -33,7 +33,7 @@ __all__ = ["Ask", "Choice", "Flow", "Step", "Trigger"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a flow. `retry_delay` and `timeout` are in seconds; `takes_context` means a map's `fn(context, item)`."""
+    """One step of a flow. `retry_delay` and `timeout` are in seconds; `takes_context`: a map's `fn(context, item)`."""
 
     index: int
     kind: Literal["step", "map", "collect"]
@@ -135,7 +135,7 @@ class Flow:
         )
 
     def mirror(self, root: str | os.PathLike[str]) -> Flow:
-        """Where the outputs of `context.mirror` go: to a tree below `root`, which is relative to the module's folder."""
+        """Where the outputs of `context.mirror` go: below `root`, a folder, relative to the module's."""
         return self._with(mirror_root=path_text("mirror(root=...)", root))
 
     def ask(
@@ -279,7 +279,7 @@ class Flow:
 
     def run(self) -> None:
         """Runs the flow here, without a record, whenever it is due, until Ctrl-C; a manual flow once."""
-        from flowstead.flow.local import run
+        from flowstead.flow.foreground import run
 
         run(self)
 
