@@ -18,7 +18,6 @@ from flowstead.ledger.reader import LedgerReader
 from flowstead.ledger.transaction import Transaction
 from flowstead.model.run import now_us
 
-
 T = TypeVar("T")
 
 

@@ -116,6 +116,19 @@ class LedgerReader:
                 artifacts.setdefault(run_id, []).append(Artifact(name, kind, path, index, json.loads(info)))
         return [_run(row, self.spec(row[3]), steps.get(row[1], {}), artifacts.get(row[1], [])) for row in rows]
 
+    def next_due(
+        self, now: int, *, busy_flows: Iterable[str], busy_groups: Iterable[str], only_flows: Sequence[str] | None
+    ) -> tuple[Any, ...] | None:
+        """The oldest queued run due at `now` outside the busy flows and groups (see NEXT_DUE for the columns)."""
+        only = None if only_flows is None else json.dumps(only_flows)
+        rows = self.rows(sql.NEXT_DUE, (now, json.dumps([*busy_flows]), json.dumps([*busy_groups]), only, only))
+        return rows[0] if rows else None
+
+    def oldest_queued(self, group: str, now: int) -> str | None:
+        """The flow of the oldest due run of a group."""
+        rows = self.rows(sql.OLDEST_QUEUED, (now, group))
+        return rows[0][0] if rows else None
+
     # -- parts of a run ----------------------------------------------------------------------------------------
 
     def step_rows(self, run_id: str) -> list[tuple[Any, ...]]:

@@ -15,13 +15,17 @@ RUN_BY_KEY = "SELECT id FROM runs WHERE flow = ? AND key = ?"
 
 # `+` keeps the planner on the (status, number) index, which yields the oldest first without sorting.
 NEXT_DUE = """
-SELECT id, flow, group_name, version, source_root, source_path, params, metadata, summary, attempt, number
+SELECT id, flow, group_name, version, source_root, source_path, params, metadata, summary, attempt, retry_of
 FROM runs
 WHERE status = 'queued' AND due_at <= ?
   AND +flow NOT IN (SELECT value FROM json_each(?))
   AND +group_name NOT IN (SELECT value FROM json_each(?))
   AND (? IS NULL OR +flow IN (SELECT value FROM json_each(?)))
-ORDER BY number LIMIT ?
+ORDER BY number LIMIT 1
+"""
+
+OLDEST_QUEUED = """
+SELECT flow FROM runs WHERE status = 'queued' AND due_at <= ? AND +group_name = ? ORDER BY number LIMIT 1
 """
 
 NEXT_DUE_TIME = "SELECT min(due_at) FROM runs WHERE status = 'queued' AND due_at > ?"
@@ -89,6 +93,7 @@ FINISH_STEP = """
 UPDATE step_runs SET status = ?, started_at = coalesce(?, started_at), finished_at = ?, output_kind = ?,
                      output_path = ?, rows = ?, checkpoint = ?, error = ?
 WHERE run_id = ? AND step = ? AND attempt = ? AND status = 'running'
+  AND EXISTS (SELECT 1 FROM runs WHERE id = ? AND token = ? AND epoch = ? AND status IN ('running', 'cancelling'))
 """
 
 STEP_ITEMS = """
@@ -107,6 +112,11 @@ INSERT INTO step_runs (run_id, step, attempt, status, started_at, finished_at, o
 SELECT ?, step, 1, status, started_at, finished_at, output_kind, output_path, rows, items_total, items_done,
        items_failed, checkpoint
 FROM step_runs WHERE run_id = ? AND step = ? AND attempt = ?
+"""
+
+# A step about to run again takes the steps after it along: what they gave came from its earlier output.
+SUPERSEDE_STEPS = """
+UPDATE step_runs SET status = 'superseded' WHERE run_id = ? AND step >= ? AND status = 'succeeded'
 """
 
 DROP_CHECKPOINT = "UPDATE step_runs SET checkpoint = NULL WHERE run_id = ? AND step = ?"

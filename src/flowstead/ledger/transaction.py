@@ -9,7 +9,6 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from flowstead.ledger import statements as sql
 from flowstead.model.run import RunRequest
@@ -80,21 +79,6 @@ class Transaction:
         self.events.append(("run", request.id, "queued"))
         return request.id, True
 
-    def next_due(
-        self,
-        *,
-        busy_flows: Iterable[str],
-        busy_groups: Iterable[str],
-        only_flows: Sequence[str] | None,
-        limit: int = 1,
-    ) -> list[tuple[Any, ...]]:
-        """The oldest queued runs that are due and outside the busy flows and groups."""
-        only = None if only_flows is None else json.dumps(list(only_flows))
-        return self._execute(
-            sql.NEXT_DUE,
-            (self.at, json.dumps(list(busy_flows)), json.dumps(list(busy_groups)), only, only, limit),
-        ).fetchall()
-
     def claim(self, run_id: str, *, token: str, epoch: int, worker: str) -> bool:
         """queued → starting; counts an attempt. Refused when anyone else was first."""
         accepted = self._execute(sql.CLAIM_RUN, (token, epoch, worker, self.at, run_id)).rowcount == 1
@@ -136,10 +120,8 @@ class Transaction:
         summary: str | None = None,
     ) -> bool:
         """Records a step's outcome and, in the same commit, that the `following` (step, attempt) begins."""
-        if not self.accepts(fence):
-            return False
         run_id = fence.run_id
-        self._execute(
+        accepted = self._execute(
             sql.FINISH_STEP,
             (
                 outcome.status,
@@ -153,8 +135,13 @@ class Transaction:
                 run_id,
                 outcome.step,
                 outcome.attempt,
+                run_id,
+                fence.token,
+                fence.epoch,
             ),
-        )
+        ).rowcount
+        if not accepted:
+            return False
         self.events.append(("step", f"{run_id}/{outcome.step}/{outcome.attempt}", outcome.status))
         if metadata is not None or summary is not None:
             self._execute(sql.NOTE_RUN, (metadata, summary, run_id, fence.token))
@@ -183,9 +170,13 @@ class Transaction:
         self.events.append(("step", f"{run_id}/{step}/{attempt}", "progress"))
         return True
 
-    def clear_items(self, run_id: str, from_step: int) -> None:
-        """Forgets item outcomes of steps that will run again on other inputs."""
-        self._execute(sql.CLEAR_ITEMS, (run_id, from_step))
+    def resume_at(self, run_id: str, step: int, *, keep_items: bool) -> None:
+        """Prepares a further attempt from `step` on: what later steps gave no longer counts.
+
+        `keep_items` keeps the recorded items of `step` itself, a map that goes on where it stopped.
+        """
+        self._execute(sql.SUPERSEDE_STEPS, (run_id, step))
+        self._execute(sql.CLEAR_ITEMS, (run_id, step + 1 if keep_items else step))
 
     def put_artifact(self, fence: Fence, *, step: int | None, name: str, kind: str, path: str, info: str) -> bool:
         """Lists a file, `path` relative to the run's folder, as an artifact of the run."""

@@ -1,21 +1,21 @@
 """Coded errors: what every surface prints, and what the exit code of a command is.
 
-    FlowsteadError
-    ├── UsageError              2   the request itself is wrong
-    │   └── ParameterError
-    ├── NotFound                3
-    │   ├── WorkspaceNotFound
-    │   ├── FlowNotFound
-    │   └── RunNotFound
-    ├── WorkspaceBusy           4   another process owns it
-    ├── WorkspaceUntrusted      4
-    ├── FlowBroken              1   the module cannot be described
-    ├── TransitionRefused       1   the run is not in a state that allows this
-    ├── StaleWriter             1   a write came with an old attempt token or epoch
-    └── StorageError            1
-        ├── LedgerTooNew
-        ├── LedgerDamaged
-        └── HomeUnwritable
+FlowsteadError
+├── UsageError              2   the request itself is wrong
+│   └── ParameterError
+├── NotFound                3
+│   ├── WorkspaceNotFound
+│   ├── FlowNotFound
+│   └── RunNotFound
+├── WorkspaceBusy           4   another process owns it
+├── WorkspaceUntrusted      4
+├── FlowBroken              1   the module cannot be described
+├── TransitionRefused       1   the run is not in a state that allows this
+├── StaleWriter             1   a write came with an old attempt token or epoch
+└── StorageError            1
+    ├── LedgerTooNew
+    ├── LedgerDamaged
+    └── HomeUnwritable
 """
 
 from __future__ import annotations

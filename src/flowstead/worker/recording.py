@@ -46,7 +46,8 @@ class EngineRecorder(Recorder):
         self._resumed_items: dict[str, Any] | None = frame.get("items")
         self._first_step: int = frame["first_step"]
         self.artifacts_dir: Path | None = self._folder / "artifacts"
-        self._announced = -1
+        # The step that the engine has recorded as begun already.
+        self._announced = frame["first_step"] if frame["begun"] else -1
         self._step: Step | None = None
         self._started_at = 0
         self._metadata = ""

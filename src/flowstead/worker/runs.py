@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +48,7 @@ def _context(flow: Flow, frame: dict[str, Any], workspace_root: Path, recorder: 
     folder = Path(frame["folder"])
     source = mirror = None
     if frame["source_root"] is not None:
-        path = frame["source_path"]
-        source = SourcePaths(Path(frame["source_root"]), None if path is None else Path(path))
+        source = SourcePaths.of(Path(frame["source_root"]), frame["source_path"])
     if flow.mirror_root is not None:
         mirror = MirrorPaths(_module_dir(flow) / flow.mirror_root, source)
     context = FlowContext(
@@ -58,7 +56,7 @@ def _context(flow: Flow, frame: dict[str, Any], workspace_root: Path, recorder: 
         group=flow.group,
         run_id=frame["id"],
         attempt=frame["attempt"],
-        params=_params(flow, frame["params"]),
+        params=_typed(flow, frame["params"]),
         module_dir=_module_dir(flow),
         workspace_root=workspace_root,
         source=source,
@@ -84,18 +82,12 @@ def _load(text: str, folder: Path, step: int) -> Any:
         raise checkpoints.CheckpointDamaged(str(error), step) from error
 
 
-def _params(flow: Flow, given: dict[str, Any]) -> dict[str, Any]:
-    """Parameters as their declared types; the engine has checked them, the wire only knows JSON."""
-    params = dict(given)
-    for ask in flow.params:
-        value = params.get(ask.name)
-        if value is None:
-            continue
-        if ask.type == "date":
-            params[ask.name] = date.fromisoformat(value)
-        elif ask.type == "path":
-            params[ask.name] = Path(value)
-    return params
+def _typed(flow: Flow, params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as their declared types: the engine has checked them, but the wire only knows JSON."""
+    asks = {ask.name: ask for ask in flow.params}
+    return {
+        name: value if value is None or name not in asks else asks[name].accept(value) for name, value in params.items()
+    }
 
 
 def _module_dir(flow: Flow) -> Path:

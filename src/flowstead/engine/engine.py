@@ -1,0 +1,552 @@
+"""The engine of one workspace: the only writer of its ledger, and what starts, conducts and ends its runs.
+
+start_run → ledger → dispatch → Session ⇄ worker
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from flowstead.catalog import Catalog, FlowVersion, read_version
+from flowstead.engine.clock import Alarms, Clock
+from flowstead.engine.freshness import signatures
+from flowstead.engine.inbox import Inbox
+from flowstead.engine.runlog import RunLog
+from flowstead.engine.session import Claimed, Session
+from flowstead.engine.worker_process import WorkerProcess, kill_leftovers, memory_of
+from flowstead.ledger import Ledger, Transaction
+from flowstead.ledger.transaction import Fence
+from flowstead.model.errors import FlowsteadError, TransitionRefused, WorkspaceBusy
+from flowstead.model.run import Run, RunRequest
+from flowstead.model.settings import Settings
+from flowstead.workspace.layout import WorkspaceLayout
+from flowstead.workspace.lock import ProcessLock
+
+SECONDS_BETWEEN_INBOX_LOOKS = 0.1
+SECONDS_BETWEEN_CLEANUPS = 6 * 3600
+
+
+class Engine:
+    """Opens the workspace for running; only one process can. Ends with `close`, which `with` does.
+
+    `only` limits dispatch to some flows; runs of others stay queued. Raises WorkspaceBusy naming the holder, and what
+    opening a ledger raises.
+    """
+
+    def __init__(
+        self,
+        layout: WorkspaceLayout,
+        settings: Settings,
+        *,
+        command: str,
+        only: Iterable[str] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        layout.prepare()
+        self.layout = layout
+        self.settings = settings
+        self.clock = clock or Clock()
+        self.catalog = Catalog(layout, time_limit=settings.describe_timeout)
+        self.secrets: dict[str, dict[str, str]] = {}
+        self.interrupting = False
+        self.failure: FlowsteadError | None = None
+        self._lock_file = ProcessLock(layout.engine_lock)
+        if not self._lock_file.acquire(command):
+            raise self._busy()
+        try:
+            self.ledger = Ledger(layout.ledger, durability=settings.durability, clock=self.clock.now)
+        except BaseException:
+            self._lock_file.release()
+            raise
+        self.alarms = Alarms(self.clock)
+        self._only: set[str] | None = None if only is None else set(only)
+        self._lock = threading.RLock()
+        self._stopping = False
+        self._sessions: dict[str, Session] = {}
+        self._workers: dict[str, WorkerProcess] = {}
+        self._idle: list[WorkerProcess] = []
+        self._versions: dict[str, FlowVersion] = {}
+        self._slots = settings.slots
+        # The interpreter that runs Flowstead also runs flows that ask for no environment of their own.
+        self._python = sys.executable
+        self._epoch = self.ledger.write(_next_epoch)
+        self.interrupted_before = self._reconcile()
+        self._inbox = Inbox(layout.inbox)
+        self.alarms.set(SECONDS_BETWEEN_INBOX_LOOKS, self._look_into_inbox)
+        self._clean_up()
+        delayed = self.ledger.reader.next_due_time(self.clock.now())
+        if delayed is not None:
+            self.dispatch_at(delayed)
+
+    def _busy(self) -> WorkspaceBusy:
+        holder = self._lock_file.holder()
+        pid, command = holder.get("pid"), holder.get("command")
+        who = f"process {pid} ({command})" if pid else "another process"
+        return WorkspaceBusy(
+            f"The workspace {self.layout.workspace_id} is in use by {who}.",
+            hint="Wait for it, or watch its runs with: flowstead runs",
+            **holder,
+        )
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    # -- requests ----------------------------------------------------------------------------------------------
+
+    def start_run(self, request: RunRequest, secret_values: dict[str, str] | None = None) -> tuple[str, bool]:
+        """Queues a run and returns its id and whether it is new; the one way by which any run begins.
+
+        A request with a key that the flow has seen gives the run that it then began.
+        """
+        return self.start_runs([request], secret_values)[0]
+
+    def start_runs(
+        self, requests: list[RunRequest], secret_values: dict[str, str] | None = None
+    ) -> list[tuple[str, bool]]:
+        """Queues runs in one commit, in order; see start_run."""
+        for request in requests:
+            if secret_values:
+                self.secrets[request.id] = secret_values
+        specs = {request.version: self.version(request.version) for request in requests}
+
+        def enqueue(tx: Transaction) -> list[tuple[str, bool]]:
+            for version in specs.values():
+                tx.put_version(version.digest, version.name, version.spec.group, json.dumps(version.spec.as_dict()))
+            return [tx.enqueue(request) for request in requests]
+
+        started = self.ledger.write(enqueue)
+        self.include(request.flow for request in requests)
+        return started
+
+    def include(self, flows: Iterable[str]) -> None:
+        """Lets runs of these flows be dispatched too, and dispatches what is due."""
+        with self._lock:
+            if self._only is not None:
+                self._only.update(flows)
+        self.dispatch()
+
+    def cancel(self, run_id: str) -> Run:
+        """Cancels a run: at once when it waits, within the grace time when it works.
+
+        Raises RunNotFound, and TransitionRefused when it has ended.
+        """
+        run = self.ledger.reader.run(run_id)
+        status = self.ledger.write(lambda tx: tx.cancel(run_id))
+        if status is None:
+            if run.status != "cancelling":
+                raise TransitionRefused(f"Run {run_id} has ended ({run.status}); there is nothing to cancel.")
+            return run
+        with self._lock:
+            session = self._sessions.get(run_id)
+        if session is not None:
+            session.cancel("cancelled")
+        elif status == "cancelled":
+            self._log_idle_cancel(run)
+        self.dispatch()
+        return self.ledger.reader.run(run_id)
+
+    def _log_idle_cancel(self, run: Run) -> None:
+        log = RunLog(self.layout.run_folder(run.id), {"run_id": run.id, "flow": run.flow})
+        log.add("run.finished", f"Run of {run.flow} cancelled", level="warning", data={"status": "cancelled"})
+        log.close()
+
+    def resume(self, run_id: str) -> None:
+        """interrupted → queued: the run goes on from its last checkpoint. Raises TransitionRefused, RunNotFound."""
+        run = self.ledger.reader.run(run_id)
+        if "resume" not in run.actions or not self.ledger.write(lambda tx: tx.resume(run_id)):
+            hint = f"Start it anew with: flowstead retry {run_id}" if "retry" in run.actions else ""
+            raise TransitionRefused(f"Run {run_id} is {run.status} and cannot be resumed.", hint=hint)
+        self.include([run.flow])
+
+    def retry(self, run_id: str, from_step: int | None = None) -> str:
+        """Starts a new run, linked to an ended one, from its first unfinished step or an earlier one.
+
+        Recorded outcomes of the steps before are taken over. Raises TransitionRefused and RunNotFound.
+        """
+        reader = self.ledger.reader
+        run = reader.run(run_id)
+        if "retry" not in run.actions:
+            raise TransitionRefused(f"Run {run_id} is {run.status}; only an ended run can be retried.")
+        done = [step.index for step in run.steps if step.status == "succeeded"]
+        finished = next((index for index in range(len(run.steps)) if index not in done), len(run.steps))
+        first = (0 if finished == len(run.steps) else finished) if from_step is None else from_step
+        if first > finished:
+            raise TransitionRefused(
+                f"Step {run.steps[first].label!r} cannot be the first: an earlier step has no outcome.",
+                hint=f"Start from {run.steps[finished].name} or earlier.",
+            )
+        request = RunRequest(
+            flow=run.flow,
+            group=self.version(run.version).spec.group,
+            version=run.version,
+            trigger="retry",
+            params=run.params,
+            source_root=run.source_root,
+            source_path=run.source_path,
+            retry_of=run_id,
+        )
+        if run_id in self.secrets:
+            self.secrets[request.id] = self.secrets[run_id]
+        steps = [(step.index, step.attempt) for step in run.steps[:first]]
+        _copy_files(self.layout.run_folder(run_id), self.layout.run_folder(request.id), first)
+        metadata = json.dumps(run.metadata)
+
+        def enqueue(tx: Transaction) -> None:
+            tx.enqueue(request)
+            tx.copy_steps(run_id, request.id, steps, up_to=first)
+            tx.note(request.id, metadata)
+
+        self.ledger.write(enqueue)
+        self.include([run.flow])
+        return request.id
+
+    # -- dispatch ----------------------------------------------------------------------------------------------
+
+    def dispatch(self) -> None:
+        """Claims due runs, oldest first, as far as the limits allow, and hands each to a worker.
+
+        Limits: the flow's max_parallel, its group (flows of one group take turns, except in `parallel_groups`), and
+        the worker slots. Where the oldest of a group has to wait, younger ones of that group wait behind it.
+        """
+        begun: list[Session] = []
+        with self._lock:
+            while not self._stopping and len(self._sessions) < self._slots:
+                claimed = self._claim_next()
+                if claimed is None:
+                    break
+                begun.append(claimed)
+        for session in begun:
+            self._begin(session)
+
+    def _claim_next(self) -> Session | None:
+        due = self._next_due()
+        if due is None:
+            return None
+        run_id, flow, group, digest, root, path, params, metadata, summary, attempt, retry_of = due
+        run = Claimed(
+            id=run_id,
+            flow=flow,
+            group=group,
+            version=digest,
+            source_root=root,
+            source_path=path,
+            params=json.loads(params),
+            metadata=json.loads(metadata),
+            summary=summary,
+            attempt=attempt + 1,
+            retry_of=retry_of,
+        )
+        warm = next((worker for worker in self._idle if worker.version == digest), None)
+        worker_id = warm.id if warm else f"w-{secrets.token_hex(6)}"
+        fence = Fence(run_id, secrets.token_hex(8), self._epoch)
+        try:
+            version = self.version(digest)
+        except FlowsteadError as error:
+            self._fail_claim(fence, worker_id, error)
+            return self._claim_next()
+        # A warm worker needs no time to load, so the run's first step begins with the claim itself.
+        at_once = warm is not None and run.fresh and bool(version.spec.steps)
+        files = list(signatures(version.spec, root, path)) if root is not None and path is not None else []
+
+        def claim(tx: Transaction) -> bool:
+            if not tx.claim(run_id, token=fence.token, epoch=fence.epoch, worker=worker_id):
+                return False
+            if files:
+                tx.put_run_files(run_id, files)
+            return not at_once or tx.start_step(fence, 0, 1, tx.at)
+
+        # Race: the run may have been cancelled since it was found; then the next one is looked for.
+        if not self.ledger.write(claim):
+            return self._claim_next()
+        try:
+            worker = warm or self._start_worker(version, worker_id)
+        except OSError as error:
+            failure = FlowsteadError(
+                f"No worker could be started: {error.strerror or error}.", code="worker-not-started"
+            )
+            self._end_claimed(fence, failure)
+            return self._claim_next()
+        if warm:
+            self._idle.remove(warm)
+        session = Session(self, run, fence, version, worker, first_step_begun=at_once)
+        self._sessions[run_id] = session
+        return session
+
+    def _fail_claim(self, fence: Fence, worker_id: str, error: FlowsteadError) -> None:
+        self.ledger.write(lambda tx: tx.claim(fence.run_id, token=fence.token, epoch=fence.epoch, worker=worker_id))
+        self._end_claimed(fence, error)
+
+    def _end_claimed(self, fence: Fence, error: FlowsteadError) -> None:
+        text = json.dumps({**error.as_dict(), "type": None, "step": None, "file": None, "line": None})
+        self.ledger.write(lambda tx: tx.end_run(fence, "failed", error=text))
+
+    def _next_due(self) -> tuple[Any, ...] | None:
+        """The oldest due run that the limits let start now."""
+        full: set[str] = set()
+        waiting_groups: set[str] = set()
+        counts: dict[str, int] = {}
+        for session in self._sessions.values():
+            flow = session.run.flow
+            counts[flow] = counts.get(flow, 0) + 1
+            if counts[flow] >= session.max_parallel:
+                full.add(flow)
+        reader, now = self.ledger.reader, self.clock.now()
+        only = None if self._only is None else sorted(self._only)
+        for session in self._sessions.values():
+            group = session.run.group
+            if group in waiting_groups or not self._takes_turns(group):
+                continue
+            # The turn stays with the flow at work only while the oldest that waits in the group is its own.
+            if session.run.flow in full or reader.oldest_queued(group, now) != session.run.flow:
+                waiting_groups.add(group)
+        return reader.next_due(now, busy_flows=full, busy_groups=waiting_groups, only_flows=only)
+
+    def _takes_turns(self, group: str) -> bool:
+        return not {group, "*"} & set(self.settings.parallel_groups)
+
+    def _start_worker(self, version: FlowVersion, worker_id: str) -> WorkerProcess:
+        if self._idle and len(self._workers) >= self._slots:
+            self._retire(self._idle.pop(0))
+        worker = WorkerProcess(
+            worker_id=worker_id,
+            version=version.digest,
+            python=self._python,
+            start={
+                "version": str(version.folder),
+                "helpers": str(version.helpers) if version.helpers else None,
+                "origin": str(version.origin),
+                "stem": version.name,
+                "workspace_root": str(self.layout.root),
+                "memory_mb": self.settings.worker_memory_mb or None,
+            },
+            listener=self,
+        )
+        self._workers[worker_id] = worker
+        return worker
+
+    def _begin(self, session: Session) -> None:
+        """Sends the run to its worker; one on a whole folder takes the signatures of its files first."""
+        run = session.run
+        try:
+            if run.source_root is not None and run.source_path is None:
+                files = signatures(self.version(run.version).spec, run.source_root, run.source_path)
+                self.ledger.write(lambda tx: tx.put_run_files(run.id, files))
+            session.begin()
+        except FlowsteadError as error:
+            self.fail(error)
+
+    def dispatch_at(self, due_at: int) -> None:
+        """Dispatches once a delayed run is due (`due_at` in microseconds since the epoch)."""
+        self.alarms.set(max(0.0, (due_at - self.clock.now()) / 1_000_000), self.dispatch)
+
+    def session_ended(self, session: Session) -> None:
+        """A run has ended or was queued again; its worker is free, or gone."""
+        with self._lock:
+            if self._sessions.pop(session.run.id, None) is None:
+                return
+            worker = session.worker
+            worker.runs += 1
+            if worker.id in self._workers and worker.lost_cause is None:
+                if self._worn(worker) or self._stopping:
+                    self._retire(worker)
+                else:
+                    self._idle.append(worker)
+            self.secrets.pop(session.run.id, None)
+        self.dispatch()
+        self.ledger.wake_waiters()
+
+    def _worn(self, worker: WorkerProcess) -> bool:
+        if worker.runs >= self.settings.worker_max_runs:
+            return True
+        if self.settings.worker_recycle_mb and worker.runs % 8 == 0:
+            return memory_of(worker.pid) > self.settings.worker_recycle_mb << 20
+        return False
+
+    def _retire(self, worker: WorkerProcess) -> None:
+        """Ends an idle worker; it has nothing to lose."""
+        self._workers.pop(worker.id, None)
+        worker.kill("retired")
+
+    # -- what workers tell -------------------------------------------------------------------------------------
+
+    def _session_of(self, worker: WorkerProcess) -> Session | None:
+        with self._lock:
+            return next((each for each in self._sessions.values() if each.worker is worker), None)
+
+    def on_frames(self, worker: WorkerProcess, frames: list[dict[str, Any]]) -> None:
+        session = self._session_of(worker)
+        if session is not None:
+            try:
+                session.on_frames(frames)
+            except (FlowsteadError, OSError) as error:
+                self.fail(_storage(error))
+
+    def on_output(self, worker: WorkerProcess, data: bytes) -> None:
+        session = self._session_of(worker)
+        if session is not None:
+            try:
+                session.on_output(data)
+            except (FlowsteadError, OSError) as error:
+                self.fail(_storage(error))
+
+    def on_exit(self, worker: WorkerProcess, returncode: int) -> None:
+        with self._lock:
+            self._workers.pop(worker.id, None)
+            if worker in self._idle:
+                self._idle.remove(worker)
+            worker.lost_cause = worker.lost_cause or "exit"
+        session = self._session_of(worker)
+        if session is not None:
+            try:
+                session.worker_lost(returncode)
+            except (FlowsteadError, OSError) as error:
+                self.fail(_storage(error))
+
+    def fail(self, error: FlowsteadError) -> None:
+        """What cannot be recorded must not go on: stops everything; open runs are resumed by a later engine."""
+        with self._lock:
+            if self.failure is None:
+                self.failure = error
+            self._stopping = self.interrupting = True
+            workers = list(self._workers.values())
+        for worker in workers:
+            worker.kill("failure")
+        self.ledger.wake_waiters()
+
+    # -- time, other processes, housekeeping -------------------------------------------------------------------
+
+    def _look_into_inbox(self) -> None:
+        for request in self._inbox.take():
+            try:
+                if request.get("action") == "cancel":
+                    self.cancel(str(request["run_id"]))
+            except (FlowsteadError, KeyError):
+                continue  # it ended meanwhile, or is no request of ours
+        if not self._stopping:
+            self.alarms.set(SECONDS_BETWEEN_INBOX_LOOKS, self._look_into_inbox)
+
+    def _reconcile(self) -> list[str]:
+        """Ends what a gone engine had under way, after making sure that none of its workers still lives.
+
+        Returns the ids of the runs that it interrupted. Nothing is executed here.
+        """
+        abandoned = self.ledger.write(lambda tx: tx.abandoned())
+        if not abandoned:
+            return []
+        kill_leftovers({worker for _, _, worker, _ in abandoned if worker})
+        error = json.dumps(
+            {
+                "code": "interrupted",
+                "type": None,
+                "message": "The engine that ran it ended while it was under way.",
+                "step": None,
+                "file": None,
+                "line": None,
+                "hint": "",
+            }
+        )
+
+        def abandon(tx: Transaction) -> None:
+            for run_id, status, _, _ in abandoned:
+                if status == "cancelling":
+                    tx.abandon(run_id, "cancelled", None)
+                else:
+                    tx.abandon(run_id, "interrupted", error)
+
+        self.ledger.write(abandon)
+        return [run_id for run_id, status, _, _ in abandoned if status != "cancelling"]
+
+    def _clean_up(self) -> None:
+        """Forgets runs beyond the retention, with their local files; outputs in the workspace are never touched."""
+        now = self.clock.now()
+        last = self.ledger.write(lambda tx: tx.get_meta("cleaned_at"))
+        if last is not None and now - int(last) < SECONDS_BETWEEN_CLEANUPS * 1_000_000:
+            return
+        before = now - self.settings.retention_days * 86_400 * 1_000_000
+        keep = self.settings.retention_runs
+        while True:
+            gone = self.ledger.write(lambda tx: tx.forget_expired(before=before, keep=keep, limit=500))
+            for run_id in gone:
+                shutil.rmtree(self.layout.run_folder(run_id), ignore_errors=True)
+            if len(gone) < 500:
+                break
+        self.ledger.write(lambda tx: tx.put_meta("cleaned_at", str(now)))
+
+    def version(self, digest: str) -> FlowVersion:
+        """A stored flow version. Raises FlowNotFound (`version-missing`)."""
+        known = self._versions.get(digest)
+        if known is None:
+            known = self._versions[digest] = read_version(self.layout, digest)
+        return known
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    @property
+    def active(self) -> list[str]:
+        """Ids of the runs that workers have now."""
+        with self._lock:
+            return list(self._sessions)
+
+    def interrupt(self) -> None:
+        """Ends all work at once; runs under way become interrupted, queued ones stay queued."""
+        with self._lock:
+            self._stopping = self.interrupting = True
+            workers = list(self._workers.values())
+        for worker in workers:
+            worker.kill("interrupted")
+        for worker in workers:
+            worker.join(5)
+
+    def close(self) -> None:
+        """Interrupts what is left, ends the workers, and gives the workspace free."""
+        self.interrupt()
+        self.alarms.close()
+        self.ledger.close()
+        self._lock_file.release()
+
+
+def _next_epoch(tx: Transaction) -> int:
+    # An engine that was thought gone and comes back finds its number outdated at its next write.
+    epoch = int(tx.get_meta("epoch") or 0) + 1
+    tx.put_meta("epoch", str(epoch))
+    return epoch
+
+
+def _storage(error: FlowsteadError | OSError) -> FlowsteadError:
+    if isinstance(error, FlowsteadError):
+        return error
+    from flowstead.model.errors import StorageError
+
+    return StorageError(
+        f"Writing a run's log failed: {error.strerror or error}.",
+        code="disk-full" if error.errno == 28 else "storage-io",
+        hint="Free some space and run the same command again: it goes on where it stopped.",
+    )
+
+
+def _copy_files(source: Path, target: Path, up_to: int) -> None:
+    """Gives a retry its own copies (links where possible) of the checkpoints of the steps that it takes over."""
+    folder = source / "checkpoints"
+    if not folder.is_dir():
+        return
+    (target / "checkpoints").mkdir(parents=True, exist_ok=True)
+    for file in folder.iterdir():
+        step = file.stem.split("-")[1]
+        if file.suffix == ".part" or not step.isdigit() or int(step) > up_to:
+            continue
+        copy = target / "checkpoints" / file.name
+        try:
+            os.link(file, copy)
+        except OSError:
+            shutil.copyfile(file, copy)

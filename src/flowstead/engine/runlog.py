@@ -1,0 +1,131 @@
+"""A run's log, `events.ndjson`: what happened and what was printed, in one order, one JSON object a line."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from flowstead.model.run import iso, now_us
+
+NAME = "events.ndjson"
+LONGEST_LINE = 65_536
+"""Bytes of output without a line end that become one log line; more are split."""
+
+
+class RunLog:
+    """Appends to the log of one run. A torn last line, left by a crash, is cut off first; its number is used again."""
+
+    def __init__(self, folder: Path, context: dict[str, Any]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._context = context
+        self._file = (folder / NAME).open("ab", buffering=0)
+        self._seq = _mend(folder / NAME) if self._file.tell() else 0
+        self._lines: list[bytes] = []
+        self._partial = b""
+        # The worker's thread writes most lines; a cancellation may come from another.
+        self._lock = threading.Lock()
+
+    def add(
+        self,
+        event: str,
+        message: str,
+        *,
+        level: str = "info",
+        step: str | None = None,
+        data: dict[str, Any] | None = None,
+        at: int | None = None,
+    ) -> None:
+        """Adds one line; it reaches the file with the next `flush`."""
+        with self._lock:
+            self._seq += 1
+            context = self._context if step is None else {**self._context, "step": step}
+            line = {
+                "seq": self._seq,
+                "timestamp": iso(now_us() if at is None else at),
+                "level": level,
+                "event": event,
+                "message": message,
+                "data": data or {},
+                "context": context,
+            }
+            self._lines.append(orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE))
+
+    def add_output(self, data: bytes, step: str | None) -> None:
+        """Adds what the flow printed: a line each, an unfinished one kept until the rest of it comes."""
+        lines = (self._partial + data).split(b"\n")
+        self._partial = lines.pop()
+        for line in lines:
+            self._add_line(line, step)
+        while len(self._partial) > LONGEST_LINE:
+            self._add_line(self._partial[:LONGEST_LINE], step)
+            self._partial = self._partial[LONGEST_LINE:]
+        if len(self._lines) > 256:
+            self.flush()
+
+    def finish_output(self, step: str | None) -> None:
+        """Adds the unfinished line there is, as when a step ends."""
+        if self._partial:
+            self._add_line(self._partial, step)
+            self._partial = b""
+
+    def _add_line(self, line: bytes, step: str | None) -> None:
+        self.add("output", line.rstrip(b"\r").decode("utf-8", "replace"), step=step)
+
+    def flush(self) -> None:
+        """Writes what was added; a reader sees whole lines only once this returns."""
+        with self._lock:
+            if not self._lines:
+                return
+            data, self._lines = b"".join(self._lines), []
+            while data:
+                data = data[self._file.write(data) or 0 :]
+
+    def close(self) -> None:
+        self.flush()
+        self._file.close()
+
+
+def _mend(path: Path) -> int:
+    """Cuts a torn end off the log at `path`; returns the number of its last whole line."""
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        size = 4096
+        while True:
+            start = max(0, end - size)
+            file.seek(start)
+            lines = file.read(end - start).split(b"\n")
+            torn = lines.pop()
+            if torn:
+                file.truncate(end - len(torn))
+                end -= len(torn)
+            # Whole lines may still be garbage after a power cut: the last one that reads back counts.
+            for line in reversed(lines if start == 0 else lines[1:]):
+                try:
+                    return int(orjson.loads(line)["seq"])
+                except (ValueError, KeyError, TypeError):
+                    continue
+            if start == 0:
+                return 0
+            size *= 4
+
+
+def read_lines(folder: Path, after: int = 0) -> Iterator[bytes]:
+    """The whole lines of a log whose `seq` is above `after`; torn or damaged ones are left out."""
+    path = folder / NAME
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            try:
+                seq = orjson.loads(line)["seq"]
+            except (ValueError, KeyError, TypeError):
+                continue
+            if seq > after:
+                yield line

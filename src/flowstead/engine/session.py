@@ -1,0 +1,502 @@
+"""One run in one worker: the worker's frames become ledger writes, each committed before the worker goes on.
+
+dispatch → begin → (frames → commit → go)* → ended
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowstead.engine.resuming import ResumePoint, resume_point
+from flowstead.engine.runlog import RunLog
+from flowstead.ledger import StepOutcome, Transaction
+from flowstead.ledger.transaction import Fence
+
+if TYPE_CHECKING:
+    from flowstead.catalog import FlowVersion
+    from flowstead.engine.engine import Engine
+    from flowstead.engine.worker_process import WorkerProcess
+
+_CRASHES = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGXCPU", "SIGXFSZ"}
+SECONDS_FROM_TERMINATE_TO_KILL = 2.0
+
+_Operation = Callable[[Transaction], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A run as it was claimed from the ledger."""
+
+    id: str
+    flow: str
+    group: str
+    version: str
+    source_root: str | None
+    source_path: str | None
+    params: dict[str, Any]
+    metadata: dict[str, Any]
+    summary: str | None
+    attempt: int
+    retry_of: str | None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing of it is recorded yet: no attempt before this one, no steps taken over."""
+        return self.attempt == 1 and self.retry_of is None
+
+
+class Session:
+    """Conducts one attempt at one run. Frames and the worker's end arrive on the worker's thread."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        run: Claimed,
+        fence: Fence,
+        version: FlowVersion,
+        worker: WorkerProcess,
+        *,
+        first_step_begun: bool,
+    ) -> None:
+        self.run = run
+        self.fence = fence
+        self.worker = worker
+        self.ended = False
+        self._engine = engine
+        self._version = version
+        self._spec = version.spec
+        self._steps = version.spec.steps
+        self._folder: Path = engine.layout.run_folder(run.id)
+        self._point = ResumePoint()
+        self._first_step_begun = first_step_begun
+        self._attempts: dict[int, int] = {}
+        self._step: int | None = None
+        self._timed_out: tuple[int | None, float] | None = None
+        self._step_alarm: int | None = None
+        self._run_alarm: int | None = None
+        self._grace_alarm: int | None = None
+        self._cancelling = False
+        self._log: RunLog | None = None
+        self.max_parallel = version.spec.trigger.max_parallel
+        # A cancellation and an alarm come from other threads than the frames do.
+        self._lock = threading.RLock()
+
+    # -- beginning ---------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Sends the run to its worker; plans from where it goes on when it was begun before."""
+        run = self.run
+        if not run.fresh:
+            self._point = resume_point(self._engine.ledger.reader, run.id, self._steps, self._folder)
+            first, keep = self._point.first_step, self._point.items is not None
+            self._engine.ledger.write(lambda tx: tx.resume_at(run.id, first, keep_items=keep))
+        point = self._point
+        self._attempts = dict(point.attempts)
+        with self._lock:
+            if self._cancelling:
+                self._end("cancelled")
+                return
+            if self._first_step_begun:
+                self._next_attempt(0)
+            if self._spec.timeout:
+                self._run_alarm = self._engine.alarms.set(self._spec.timeout, self._run_timed_out)
+            self.worker.send(
+                {
+                    "type": "run",
+                    "id": run.id,
+                    "attempt": run.attempt,
+                    "folder": str(self._folder),
+                    "params": run.params,
+                    "secrets": self._engine.secrets.get(run.id, {}),
+                    "source_root": run.source_root,
+                    "source_path": run.source_path,
+                    "first_step": point.first_step,
+                    "begun": self._first_step_begun,
+                    "failures": point.failures,
+                    "current": point.current,
+                    "objects": point.objects,
+                    "items": point.items,
+                    "metadata": run.metadata,
+                    "summary": run.summary,
+                }
+            )
+            # After the send: the worker already works while the log is opened.
+            log = self._open_log()
+            begun = f"Run of {run.flow} started" if run.attempt == 1 else f"Run of {run.flow} goes on"
+            data: dict[str, Any] = {"attempt": run.attempt, "source": run.source_path}
+            if not run.fresh:
+                data["first_step"] = self._step_name(point.first_step)
+            log.add("run.started", begun, data=data)
+            if self._first_step_begun:
+                self._say_started(0, 1, None)
+
+    def _open_log(self) -> RunLog:
+        if self._log is None:
+            self._log = RunLog(self._folder, {"run_id": self.run.id, "flow": self.run.flow})
+        return self._log
+
+    # -- frames ------------------------------------------------------------------------------------------------
+
+    def on_output(self, data: bytes) -> None:
+        self._open_log().add_output(data, self._step_name(self._step))
+
+    def on_frames(self, frames: list[dict[str, Any]]) -> None:
+        """Commits what the frames say in one transaction, answers them, then writes the log."""
+        with self._lock:
+            if self.ended:
+                return
+            operations: list[_Operation] = []
+            answers = 0
+            ends: Callable[[], None] | None = None
+            lines: list[Callable[[], None]] = []
+            for frame in frames:
+                match frame["type"]:
+                    case "step_finished":
+                        ends = self._step_finished(frame, operations, lines)
+                        answers += ends is None
+                    case "step_started":
+                        self._step_started(frame, operations, lines)
+                    case "items":
+                        self._items(frame, operations)
+                        answers += 1
+                    case "progress":
+                        self._progress(frame, operations)
+                    case "log":
+                        lines.append(lambda frame=frame: self._log_line(frame))
+                    case "artifact":
+                        self._artifact(frame, operations, lines)
+                    case "run_cancelled":
+                        ends = self._worker_cancelled
+                    case "checkpoint_damaged":
+                        ends = self._checkpoint_damaged(frame)
+                    case "broken":
+                        ends = self._broken(frame)
+                    case _:
+                        pass  # "ready"
+            if operations and not self._engine.ledger.write(lambda tx: all([each(tx) for each in operations])):  # noqa: C419
+                self._refused()
+                return
+            for _ in range(answers):
+                self.worker.send({"type": "go"})
+            for line in lines:
+                line()
+            if ends is not None:
+                ends()
+            elif self._log is not None:
+                self._log.flush()
+
+    def _step_started(self, frame: dict[str, Any], operations: list[_Operation], lines: list[Any]) -> None:
+        step, at = frame["step"], frame["at"]
+        attempt = self._next_attempt(step)
+        fence = self.fence
+        operations.append(lambda tx: tx.start_step(fence, step, attempt, at))
+        lines.append(lambda: self._say_started(step, attempt, at))
+
+    def _next_attempt(self, step: int) -> int:
+        self._step = step
+        self._attempts[step] = attempt = self._attempts.get(step, 0) + 1
+        self._engine.alarms.unset(self._step_alarm)
+        timeout = self._steps[step].timeout
+        self._step_alarm = (
+            self._engine.alarms.set(timeout, lambda: self._step_timed_out(step, attempt)) if timeout else None
+        )
+        return attempt
+
+    def _say_started(self, step: int, attempt: int, at: int | None) -> None:
+        data = {"attempt": attempt} if attempt > 1 else None
+        label = self._steps[step].label
+        self._open_log().add("step.started", f"{label} started", step=self._step_name(step), data=data, at=at)
+
+    def _step_finished(
+        self, frame: dict[str, Any], operations: list[_Operation], lines: list[Any]
+    ) -> Callable[[], None] | None:
+        step, fence, failed = frame["step"], self.fence, frame["status"] != "succeeded"
+        error = frame.get("error")
+        outcome = StepOutcome(
+            step=step,
+            attempt=self._attempts[step],
+            status=frame["status"],
+            started_at=frame["started_at"],
+            finished_at=frame["finished_at"],
+            output_kind=frame.get("output_kind"),
+            output_path=frame.get("output_path"),
+            rows=frame.get("rows"),
+            checkpoint=frame.get("checkpoint"),
+            error=json.dumps(error) if error else None,
+        )
+        self._engine.alarms.unset(self._step_alarm)
+        lines.append(lambda: self._say_finished(frame))
+        metadata, summary = frame.get("metadata"), frame.get("summary")
+        ends: str | None = frame["ends"]
+        following: tuple[int, int] | None = None
+        if ends is None and not failed and not self._cancelling:
+            following = (step + 1, self._next_attempt(step + 1))
+            lines.append(lambda: self._say_started(*following, None))  # type: ignore[misc]
+        operations.append(
+            lambda tx: tx.finish_step(fence, outcome, following=following, metadata=metadata, summary=summary)
+        )
+        if ends is None:
+            return None
+        # The end of the run rides in the same commit as its last step.
+        status = "cancelled" if self._cancelling else ends
+        text = json.dumps(error) if error else None
+        operations.append(lambda tx: self._end_in(tx, status, text))
+        return lambda: self._ended(status, error)
+
+    def _say_finished(self, frame: dict[str, Any]) -> None:
+        index: int = frame["step"]
+        step, label = self._step_name(index), self._steps[index].label
+        milliseconds = round((frame["finished_at"] - frame["started_at"]) / 1000, 1)
+        log = self._open_log()
+        log.finish_output(step)
+        if frame["status"] == "succeeded":
+            data = {key: frame[key] for key in ("rows", "output_path") if frame.get(key) is not None}
+            message, level = f"{label} succeeded in {milliseconds} ms", "info"
+            data["duration_ms"] = milliseconds
+        else:
+            data, level = {"error": frame["error"]}, "error"
+            message = f"{label} failed: {frame['error']['message']}"
+            if frame["retry_in"] is not None:
+                message += f" (next attempt in {frame['retry_in']:.1f} s)"
+                level = "warning"
+        log.add("step.finished", message, level=level, step=step, data=data, at=frame["finished_at"])
+
+    def _items(self, frame: dict[str, Any], operations: list[_Operation]) -> None:
+        step, fence, attempt = frame["step"], self.fence, self._attempts[frame["step"]]
+        file, in_file = frame.get("file"), set(frame.get("in_file") or ())
+        rows = [
+            (index, status, duration, value, file if index in in_file else None, error)
+            for index, status, duration, value, error in frame["rows"]
+        ]
+        total, done, failed = frame["total"], frame["done"], frame["failed"]
+        operations.append(lambda tx: tx.put_items(fence, step, attempt, rows, total=total, done=done, failed=failed))
+
+    def _progress(self, frame: dict[str, Any], operations: list[_Operation]) -> None:
+        step: int | None = frame["step"]
+        fence = self.fence
+        if step is None or self._steps[step].kind == "map":
+            return  # a map's own counts are its progress
+        attempt, done, total = self._attempts[step], frame["done"], frame["total"]
+        operations.append(lambda tx: tx.put_items(fence, step, attempt, (), total=total or 0, done=done, failed=0))
+
+    def _log_line(self, frame: dict[str, Any]) -> None:
+        step = self._step_name(self._step)
+        self._open_log().add("log", frame["message"], level=frame["level"], step=step, data=frame["data"])
+
+    def _artifact(self, frame: dict[str, Any], operations: list[_Operation], lines: list[Any]) -> None:
+        fence, step = self.fence, frame["step"]
+        name, kind, path, info = frame["name"], frame["kind"], frame["path"], frame["info"]
+        operations.append(lambda tx: tx.put_artifact(fence, step=step, name=name, kind=kind, path=path, info=info))
+        data = {"kind": kind, "path": path}
+        lines.append(lambda: self._open_log().add("artifact", f"Kept {name}", step=self._step_name(step), data=data))
+
+    def _refused(self) -> None:
+        """The ledger no longer takes this attempt's writes: someone else has the run. The worker must stop."""
+        self.ended = True
+        self.worker.kill("stale")
+        self._close()
+
+    # -- cancelling and timeouts -------------------------------------------------------------------------------
+
+    def cancel(self, reason: str) -> None:
+        """Asks the worker to stop between steps and items; after the grace time it is ended by force."""
+        with self._lock:
+            if self._cancelling or self.ended:
+                return
+            self._cancelling = True
+            self.worker.send({"type": "cancel", "reason": reason})
+            if self._log is not None:
+                self._log.add("run.cancelling", "Cancellation requested", level="warning")
+                self._log.flush()
+            self._grace_alarm = self._engine.alarms.set(self._engine.settings.cancel_grace, self._grace_over)
+
+    def _grace_over(self) -> None:
+        with self._lock:
+            if self.ended:
+                return
+            self.worker.terminate("cancelled")
+            self._grace_alarm = self._engine.alarms.set(SECONDS_FROM_TERMINATE_TO_KILL, self._kill_cancelled)
+
+    def _kill_cancelled(self) -> None:
+        with self._lock:
+            if not self.ended:
+                self.worker.kill("cancelled")
+
+    def _step_timed_out(self, step: int, attempt: int) -> None:
+        with self._lock:
+            # Race: the step may have ended while this alarm was on its way.
+            if not self.ended and self._step == step and self._attempts.get(step) == attempt:
+                self._timed_out = (step, self._steps[step].timeout or 0)
+                self.worker.kill("timeout")
+
+    def _run_timed_out(self) -> None:
+        with self._lock:
+            if not self.ended:
+                self._timed_out = (None, self._spec.timeout or 0)
+                self.worker.kill("timeout")
+
+    # -- ends --------------------------------------------------------------------------------------------------
+
+    def _end_in(self, tx: Transaction, status: str, error: str | None) -> bool:
+        return tx.end_run(self.fence, status, error=error, flow=self.run.flow, source_root=self.run.source_root)
+
+    def _end(self, status: str, error: dict[str, Any] | None = None) -> None:
+        text = json.dumps(error) if error else None
+        if self._engine.ledger.write(lambda tx: self._end_in(tx, status, text)):
+            self._ended(status, error)
+        else:
+            self._refused()
+
+    def _ended(self, status: str, error: dict[str, Any] | None = None) -> None:
+        log = self._open_log()
+        log.finish_output(self._step_name(self._step))
+        message = f"Run of {self.run.flow} {status}"
+        if error:
+            message += f": {error['message']}"
+        level = {"failed": "error", "cancelled": "warning", "interrupted": "warning"}.get(status, "info")
+        log.add("run.finished", message, level=level, data={"status": status, "error": error})
+        self._close()
+
+    def _requeue(self, *, step_status: str, error: dict[str, Any] | None, delay: float, losses: int) -> None:
+        text = json.dumps(error) if error else None
+        due_at = self._engine.clock.now() + int(delay * 1_000_000)
+        self._engine.dispatch_at(due_at)
+        fence = self.fence
+        accepted = self._engine.ledger.write(
+            lambda tx: tx.requeue(fence, due_at=due_at, step_status=step_status, error=text, losses=losses)
+        )
+        if accepted and self._log is not None:
+            why = error["message"] if error else "The worker was lost"
+            self._log.add("run.requeued", f"{why} The run goes on in a new worker.", level="warning")
+        self._close()
+
+    def _close(self) -> None:
+        self.ended = True
+        for alarm in (self._step_alarm, self._run_alarm, self._grace_alarm):
+            self._engine.alarms.unset(alarm)
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        self._engine.session_ended(self)
+
+    def _worker_cancelled(self) -> None:
+        self._end("cancelled")
+
+    def _checkpoint_damaged(self, frame: dict[str, Any]) -> Callable[[], None]:
+        step: int = frame["step"]
+        run_id = self.run.id
+
+        def ends() -> None:
+            self._engine.ledger.write(lambda tx: tx.drop_checkpoint(run_id, step))
+            message = f"The checkpoint of {self._steps[step].label} cannot be used ({frame['message']})."
+            self._requeue(
+                step_status="interrupted", error=self._error("checkpoint-damaged", message), delay=0, losses=0
+            )
+
+        return ends
+
+    def _broken(self, frame: dict[str, Any]) -> Callable[[], None]:
+        error = {**frame["error"], "step": None}
+        return lambda: self._end("failed", error)
+
+    def worker_lost(self, returncode: int) -> None:
+        """The worker ended while it had this run: by us, by someone's signal, or by a crash of the step."""
+        with self._lock:
+            if self.ended:
+                return
+            if self._log is not None:
+                self._log.finish_output(self._step_name(self._step))
+            if self._cancelling:
+                self._end("cancelled")
+            elif self._engine.interrupting:
+                self._end(
+                    "interrupted", self._error("interrupted", "Flowstead was stopped while the run was under way.")
+                )
+            elif self._timed_out is not None and self._timed_out[0] in (None, self._step):
+                self._fail_by_timeout(*self._timed_out)
+            else:
+                self._crashed_or_killed(returncode)
+
+    def _fail_by_timeout(self, step: int | None, seconds: float) -> None:
+        what = f"Step {self._steps[step].label!r}" if step is not None else f"The run of {self.run.flow}"
+        code = "step-timeout" if step is not None else "run-timeout"
+        error = self._error(
+            code,
+            f"{what} was not done within its time limit of {seconds:g} s and was ended.",
+            hint="Make it faster, or give it more time with timeout=.",
+        )
+        self._fail_step(error, may_retry=step is not None)
+
+    def _crashed_or_killed(self, returncode: int) -> None:
+        name = _signal_name(returncode)
+        doing = f"in {self._steps[self._step].label!r}" if self._step is not None else "before its first step"
+        if name is None:
+            message = f"The worker process ended {doing} with exit code {returncode}."
+            hint = "A step must not end its process (os._exit); raise an exception instead."
+            self._fail_step(self._error("worker-exited", message, hint=hint), may_retry=True)
+        elif name in _CRASHES:
+            message = f"The worker process crashed {doing} ({name})."
+            hint = "Native code of a library failed; the last lines of its output are in: flowstead logs"
+            self._fail_step(self._error("worker-crashed", message, hint=hint), may_retry=True)
+        else:
+            self._killed(name, doing)
+
+    def _killed(self, name: str, doing: str) -> None:
+        message = f"The worker process was killed {doing} ({name})."
+        policy, limit = self._spec.resume, self._engine.settings.resume_limit
+        losses = self._engine.ledger.reader.losses(self.run.id) + 1
+        if policy != "auto":
+            self._end(
+                "interrupted", self._error("worker-killed", message, hint=f"Go on with: flowstead resume {self.run.id}")
+            )
+        elif losses < limit:
+            self._requeue(step_status="interrupted", error=self._error("worker-killed", message), delay=0, losses=1)
+        else:
+            hint = "Often the system was out of memory: work on smaller pieces, or run fewer workers (worker_slots)."
+            message = f"{message[:-1]} {losses} times in a row."
+            self._end("failed", self._error("worker-killed", message, hint=hint))
+
+    def _fail_step(self, error: dict[str, Any], *, may_retry: bool) -> None:
+        """Fails the step under way; one with retries left goes on in another worker, after its delay."""
+        step = None if self._step is None else self._steps[self._step]
+        failures = self._failures(self._step) + 1
+        if may_retry and step is not None and step.kind != "map" and failures <= step.retries:
+            from flowstead.flow.execution import retry_delay
+
+            self._requeue(step_status="failed", error=error, delay=retry_delay(step.retry_delay, failures), losses=0)
+        else:
+            self._end("failed", error)
+
+    def _failures(self, step: int | None) -> int:
+        rows = self._engine.ledger.reader.step_rows(self.run.id)
+        return sum(1 for row in rows if row[1] == step and row[3] == "failed")
+
+    def _error(self, code: str, message: str, hint: str = "") -> dict[str, Any]:
+        step = None if self._step is None else self._steps[self._step]
+        return {
+            "code": code,
+            "type": None,
+            "message": message,
+            "step": step.label if step else None,
+            "file": self._version.origin.relative_to(self._engine.layout.root).as_posix(),
+            "line": step.line if step else None,
+            "hint": hint,
+        }
+
+    def _step_name(self, step: int | None) -> str | None:
+        return self._steps[step].name if step is not None and step < len(self._steps) else None
+
+
+def _signal_name(returncode: int) -> str | None:
+    if returncode >= 0:
+        return None
+    try:
+        return signal.Signals(-returncode).name
+    except ValueError:
+        return f"signal {-returncode}"
