@@ -93,6 +93,33 @@ def create_demo(root: Path, *, restore: bool = True) -> DemoLayout:
     return layout
 
 
+def answer(layout: DemoLayout, carriers: int = 5) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """What the demo found out, from its mart: column names, and a row for each of the busiest carriers.
+
+    Delays are in minutes, shares in percent; an arrival counts as late from 15 minutes on. Raises StorageError when
+    the mart is not there yet.
+    """
+    if not layout.mart.exists():
+        raise StorageError(
+            f"There is no mart at {layout.mart}.", code="mart-missing", hint="Build it with: flowstead run join_weather"
+        )
+    import duckdb
+
+    with duckdb.connect(str(layout.mart), read_only=True) as connection:
+        found = connection.execute(
+            """
+            SELECT
+                carrier_name AS carrier, count(*) AS flights, count(*) FILTER (cancelled) AS cancelled,
+                round(avg(departure_delay), 1) AS "mean delay",
+                round(100 * avg((arrival_delay >= 15)::INTEGER), 1) AS "late %"
+            FROM flight JOIN carrier USING (carrier_key)
+            GROUP BY ALL ORDER BY flights DESC, carrier LIMIT ?
+            """,
+            [carriers],
+        )
+        return tuple(column[0] for column in found.description or ()), found.fetchall()
+
+
 def _workspace_files() -> Iterator[tuple[Path, bytes]]:
     packaged = _PACKAGED / "workspace"
     for path in sorted(packaged.rglob("*")):
