@@ -46,7 +46,7 @@ EXCEPTIONS = {
         {"polars", "pandas", "pyarrow", "duckdb"},
         "only to store a frame that the flow itself made with that library, and to load it again",
     ),
-    "flow/local.py": ({"cronsim"}, "only to show when a cron schedule is next due"),
+    "flow/slots.py": ({"cronsim"}, "only for a flow with a cron expression; says what to install where it is missing"),
 }
 REFUSED_NAMES = {"helper", "helpers", "service", "services", "support", "manager", "utils", "util", "controller"}
 
