@@ -20,7 +20,7 @@ DAYS = pl.DataFrame(
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    path = tmp_path / "mart.duckdb"
+    path = tmp_path / "flights.duckdb"
     replace_table(path, "mart.daily", df=DAYS)
     return path
 
@@ -50,7 +50,7 @@ def test_read_table(database: Path) -> None:
 
 def test_read_a_view(database: Path) -> None:
     with duckdb.connect(str(database)) as connection:
-        connection.execute("CREATE VIEW late AS SELECT day, carrier FROM mart.mart.daily WHERE delay > 0")
+        connection.execute("CREATE VIEW late AS SELECT day, carrier FROM mart.daily WHERE delay > 0")
     assert read_table(database, "late", select="carrier")["carrier"].to_list() == ["UA", None]
     assert read_rows_by_values(database, "late", column="carrier", is_in=["UA"], select="carrier").height == 1
 
@@ -123,7 +123,7 @@ def test_what_rows_by_values_refuse(column: str, values, code: str, database: Pa
 
 def test_parameters(database: Path) -> None:
     assert read_sql(database, sql="SELECT ? + 1 AS n", parameters=[4]).item() == 5
-    named = read_sql(database, sql="SELECT carrier FROM mart.mart.daily WHERE delay = $late", parameters={"late": 4})
+    named = read_sql(database, sql="SELECT carrier FROM mart.daily WHERE delay = $late", parameters={"late": 4})
     assert named.item() == "UA"
 
 
@@ -161,7 +161,7 @@ def test_times_with_a_zone_come_back_in_utc_and_durations_as_durations(database:
     back = read_table(database, "times")
     assert back.schema == {"at": pl.Datetime("us", "UTC"), "took": pl.Duration("us")}
     assert back.rows() == [(moment, span)]
-    assert read_sql(database, sql="SELECT hour("at") FROM times").item() == 5
+    assert read_sql(database, sql='SELECT hour("at") FROM times').item() == 5
 
 
 @pytest.mark.parametrize("content", [b"", b"no database" * 500])
