@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -49,7 +50,7 @@ def test_links_in_the_documents_lead_somewhere() -> None:
     assert broken == []
 
 
-def test_usage_is_said(tmp_path: Path) -> None:
+def test_usage_is_said() -> None:
     asked = subprocess.run([sys.executable, ROOT / "dev.py", "deploy"], capture_output=True, text=True)
     assert asked.returncode == 1
     assert "usage: python3 dev.py {demo,test}" in asked.stderr
@@ -77,11 +78,17 @@ def a_bare_python() -> str:
 
 
 @pytest.mark.skipif(not COMPLETE_RUN, reason="installs everything anew; FLOWSTEAD_TEST_ALL=1 runs it")
-def test_both_commands_set_up_a_bare_machine(tmp_path: Path) -> None:
-    checkout = copy_of_the_checkout(tmp_path / "checkout")
+def test_both_commands_set_up_a_bare_machine() -> None:
+    # Over a gigabyte comes together here: too much to be kept as tmp_path is.
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        set_up_a_bare_machine(Path(folder))
+
+
+def set_up_a_bare_machine(folder: Path) -> None:
+    checkout = copy_of_the_checkout(folder / "checkout")
     python = a_bare_python()
     # No uv, no shims, no variables: only what lies in the system's own folders.
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path / "home"), "FLOWSTEAD_HOME": str(tmp_path / "state")}
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder / "home"), "FLOWSTEAD_HOME": str(folder / "state")}
 
     def dev(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -90,7 +97,7 @@ def test_both_commands_set_up_a_bare_machine(tmp_path: Path) -> None:
 
     tests = dev("test", "--version")
     assert tests.returncode == 0, tests.stderr
-    assert (tests.stdout + tests.stderr).startswith("dev.py: installing uv") or "pytest" in tests.stdout
+    assert tests.stdout.startswith("pytest ")
     assert (checkout / ".venv" / "bin" / "flowstead").exists()
 
     # A making of .venv that was cut short is noticed, and made good.
