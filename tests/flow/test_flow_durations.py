@@ -28,8 +28,8 @@ def test_any_text_is_a_positive_finite_number_or_refused(text):
 
 @pytest.mark.parametrize(
     "given",
-    ["", "s", "5", "nan", "inf", "nans", "infs", "-1s", "0s", "0ms", "5 parsecs", "1h30m", "1,5s", "1e3s", "+1s", "٥s",
-     "9" * 400 + "w", "0." + "0" * 400 + "1ms", None, True, 5, 1.5, math.nan, b"5s"],
+    ["", "s", "5", "nan", "inf", "nans", "infs", "-1s", "0s", "0ms", "5 parsecs", "1h30m", "1,5s", "1e3s", "+1s",
+     "\u0665s", "9" * 400 + "w", "0." + "0" * 400 + "1ms", None, True, 5, 1.5, math.nan, b"5s"],
 )  # fmt: skip
 def test_anything_else_is_refused(given):
     with pytest.raises(FlowDefinitionError):

@@ -167,8 +167,11 @@ def _replace(path: Path, write: Write) -> object:
 
 
 def _named(obj: object) -> str:
+    if obj is None:
+        return "None"
     kind = type(obj)
-    return "None" if obj is None else f"a {kind.__module__}.{kind.__qualname__}".replace(" builtins.", " ")
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _library(obj: object) -> str:

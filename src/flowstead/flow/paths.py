@@ -44,7 +44,7 @@ def relative_name(name: str | os.PathLike[str], *, argument: str, root: Path, ba
     if "\0" in text:
         raise refuse("path-invalid", "which holds a NUL character")
     parts: list[str] = list(base.parts)
-    pieces = text.split("/")
+    pieces = text.rstrip("/").split("/")
     # A drive is looked for in every piece: "./C:x" would otherwise become one once the dot is gone.
     if text.startswith("/") or any(_DRIVE.match(piece) for piece in pieces):
         raise refuse("path-absolute", "an absolute path")
