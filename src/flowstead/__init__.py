@@ -1,7 +1,5 @@
 """Flowstead: run a folder of Python flows. These are the names that authors write; each is loaded when first used."""
 
-from __future__ import annotations
-
 from flowstead.version import __version__
 
 TYPE_CHECKING = False  # type checkers read it as true; importing typing would cost more than all the rest here

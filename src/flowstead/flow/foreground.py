@@ -62,9 +62,9 @@ def run(
         threading.Thread(target=rounds.run_group, args=(watches,), name=f"group {group}", daemon=True)
         for group, watches in groups.items()
     ]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         _join(threads)
     except KeyboardInterrupt:
         rounds.stop.set()
