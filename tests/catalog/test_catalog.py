@@ -17,7 +17,7 @@ from flowstead.model.errors import FlowNotFound, FlowsteadError, StorageError
 from flowstead.workspace.layout import WorkspaceLayout
 
 GOOD = """
-from flowstead.flow.definition import Flow
+from flowstead import Flow
 
 DESCRIPTION = "Adds one."
 
@@ -63,7 +63,7 @@ def notebook(*cells: str) -> str:
 def test_modules_and_notebooks_are_flows_and_nothing_else_is(workspace, catalog):
     for name in ("b", "a", "with-dash", "1st flow"):
         workspace.module(f"{name}.py", GOOD)
-    workspace.module("note.ipynb", notebook("from flowstead.flow.definition import Flow", GOOD))
+    workspace.module("note.ipynb", notebook("from flowstead import Flow", GOOD))
     for name in ("_private.py", ".hidden.py", "~$lock.py", "notes.txt", "flow_helpers/x.py", "folder/y.py"):
         workspace.module(name, "raise SystemError")
     (workspace.flow_modules / "looks_like.py").mkdir()
@@ -91,7 +91,7 @@ def test_an_entry_is_found_by_name_and_a_wrong_name_tells_the_near_ones(workspac
 
 
 def test_a_version_holds_the_bytes_that_were_described(workspace, layout, catalog):
-    text = notebook("from flowstead.flow.definition import Flow", GOOD)
+    text = notebook("from flowstead import Flow", GOOD)
     path = workspace.module("note.ipynb", text)
     workspace.module("flow_helpers/nested/labels.py", "label = 1\n")
     entry = catalog.entry("note")
@@ -186,7 +186,7 @@ BROKEN = {
         "check",
     ),
     "definition": (
-        "from flowstead.flow.definition import Flow\ndef build():\n    return Flow('g').watch(mode='sometimes')\n",
+        "from flowstead import Flow\ndef build():\n    return Flow('g').watch(mode='sometimes')\n",
         "definition-invalid",
         "FlowDefinitionError",
         3,
@@ -227,7 +227,7 @@ def test_a_hanging_module_is_stopped_with_all_it_started_and_tells_where_it_hung
         "hangs",
         f"""
         import subprocess, sys, time
-        text = "import sys, time; open(sys.argv[1], 'w').write('up'); file = open(sys.argv[1], 'w'); time.sleep(600)"
+        text = "import sys, time; f = open(sys.argv[1], 'w'); f.write('up'); f.flush(); time.sleep(600)"
         child = subprocess.Popen([sys.executable, "-c", text, {str(pipe)!r}])
         def wait():
             time.sleep(600)
@@ -254,6 +254,12 @@ def test_a_stopped_describing_process_is_given_up(workspace, layout):
     entries = by_name(Catalog(layout, time_limit=0.5))
     assert entries["stops"].error["code"] == "module-timeout"
     assert entries["works"].spec
+
+
+def test_a_module_that_closes_the_standard_files_leaves_them_to_the_next(workspace, catalog):
+    workspace.module("a_closes", "import os, sys\nsys.stdout.close()\nos.closerange(0, 3)\n" + GOOD)
+    workspace.module("b_prints", "import os\nprint('x')\nos.write(1, b'x')\nassert os.read(0, 1) == b''\n" + GOOD)
+    assert [entry.error for entry in catalog.entries()] == [None, None]
 
 
 def test_the_time_limit_is_for_each_module_by_itself(workspace, layout):
@@ -414,7 +420,8 @@ from flowstead.workspace.layout import WorkspaceLayout
 layout = WorkspaceLayout.of(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
-print(json.dumps([[e.name, e.digest, e.error and e.error["code"]] for e in Catalog(layout).entries()]))
+entries = Catalog(layout, time_limit=60.0).entries()
+print(json.dumps([[entry.name, entry.digest, entry.error and entry.error["code"]] for entry in entries]))
 """
 
 
@@ -450,11 +457,22 @@ def test_an_interrupted_catalog_leaves_no_process_behind(workspace, layout, tmp_
         assert process.stdout.readline() == b"ready\n"
         process.stdin.write(b"go\n")
         process.stdin.flush()
-        with pipe.open() as held:
-            assert held.read(1) == "x"
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=5)
-            assert held.read() == ""
+        loading = threading.Event()
+        told = []
+
+        def read():
+            with pipe.open() as held:
+                assert held.read(1) == "x"
+                loading.set()
+                told.append(held.read())
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        assert loading.wait(20)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+        reader.join(10)
+    assert told == [""]
     assert b"KeyboardInterrupt" in errors
     assert not list(layout.versions.glob(".staging-*"))
     assert len(list(layout.versions.iterdir())) == 1

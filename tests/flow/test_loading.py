@@ -267,7 +267,7 @@ def test_an_edited_helper_is_imported_anew_and_an_unchanged_one_is_shared(module
 
 
 FLOW = """
-from flowstead.flow.definition import Flow
+from flowstead import Flow
 
 def build():
     return Flow("tests").step(work)

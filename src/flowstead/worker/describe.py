@@ -32,7 +32,6 @@ def main() -> None:
     faulthandler.enable(file=diary)
     _answer(answers, {"ready": True})
     path, environment = list(sys.path), dict(os.environ)
-    streams = sys.stdin, sys.stdout, sys.stderr
     for line in jobs:
         job = json.loads(line)
         os.chdir(Path(job["origin"]).parent)
@@ -43,7 +42,6 @@ def main() -> None:
         # What one module changes for the whole process must not reach the next.
         _silence(nothing)
         sys.path[:] = path
-        sys.stdin, sys.stdout, sys.stderr = streams
         if os.environ != environment:
             os.environ.clear()
             os.environ.update(environment)
@@ -97,6 +95,9 @@ def explain(error: BaseException, origin: Path, root: Path) -> dict[str, Any]:
 def _silence(nothing: int) -> None:
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _answer(answers: Any, frame: dict[str, Any]) -> None:
