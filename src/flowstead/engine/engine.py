@@ -293,24 +293,29 @@ class Engine:
 
     def _next_due(self) -> tuple[Any, ...] | None:
         """The oldest due run that the limits let start now."""
-        full: set[str] = set()
-        waiting_groups: set[str] = set()
         counts: dict[str, int] = {}
+        turns: dict[str, str] = {}
+        full: set[str] = set()
         for session in self._sessions.values():
             flow = session.run.flow
             counts[flow] = counts.get(flow, 0) + 1
+            turns[session.run.group] = flow
             if counts[flow] >= session.max_parallel:
                 full.add(flow)
-        reader, now = self.ledger.reader, self.clock.now()
-        only = None if self._only is None else sorted(self._only)
-        for session in self._sessions.values():
-            group = session.run.group
-            if group in waiting_groups or not self._takes_turns(group):
+        held: set[str] = set()
+        for row in self.ledger.reader.waiting(self.clock.now()):
+            flow, group = row[1], row[2]
+            if self._only is not None and flow not in self._only:
                 continue
-            # The turn stays with the flow at work only while the oldest that waits in the group is its own.
-            if session.run.flow in full or reader.oldest_queued(group, now) != session.run.flow:
-                waiting_groups.add(group)
-        return reader.next_due(now, busy_flows=full, busy_groups=waiting_groups, only_flows=only)
+            takes_turns = self._takes_turns(group)
+            if group in held and takes_turns:
+                continue
+            if flow in full or (takes_turns and turns.get(group, flow) != flow):
+                # Younger runs of the group wait behind this one, or a busy flow would keep the turn for ever.
+                held.add(group)
+                continue
+            return row
+        return None
 
     def _takes_turns(self, group: str) -> bool:
         return not {group, "*"} & set(self.settings.parallel_groups)

@@ -79,10 +79,8 @@ def open_writer(path: Path, *, durability: str) -> sqlite3.Connection:
 def open_reader(path: Path) -> sqlite3.Connection:
     """A read-only connection to an existing ledger.
 
-    Raises LedgerTooNew, LedgerDamaged or StorageError; FileNotFoundError when there is no ledger yet.
+    Raises LedgerTooNew, LedgerDamaged or StorageError.
     """
-    if not path.exists():
-        raise FileNotFoundError(path)
     with translated(path):
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",

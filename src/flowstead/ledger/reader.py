@@ -18,7 +18,7 @@ from flowstead.model.run import STATUSES, Artifact, Run, StepRun
 class LedgerReader:
     """A read-only view of the ledger at `path`; safe to share between threads.
 
-    Raises FileNotFoundError when first used while there is no ledger yet, and coded errors for a damaged or newer
+    A ledger that is not there yet reads as an empty one. Raises coded errors for a damaged or newer
     one.
     """
 
@@ -32,6 +32,8 @@ class LedgerReader:
         """All rows of one named statement."""
         with self._lock, translated(self.path):
             if self._connection is None:
+                if not self.path.exists():
+                    return []
                 self._connection = open_reader(self.path)
             return self._connection.execute(statement, parameters).fetchall()
 
@@ -116,18 +118,9 @@ class LedgerReader:
                 artifacts.setdefault(run_id, []).append(Artifact(name, kind, path, index, json.loads(info)))
         return [_run(row, self.spec(row[3]), steps.get(row[1], {}), artifacts.get(row[1], [])) for row in rows]
 
-    def next_due(
-        self, now: int, *, busy_flows: Iterable[str], busy_groups: Iterable[str], only_flows: Sequence[str] | None
-    ) -> tuple[Any, ...] | None:
-        """The oldest queued run due at `now` outside the busy flows and groups (see NEXT_DUE for the columns)."""
-        only = None if only_flows is None else json.dumps(only_flows)
-        rows = self.rows(sql.NEXT_DUE, (now, json.dumps([*busy_flows]), json.dumps([*busy_groups]), only, only))
-        return rows[0] if rows else None
-
-    def oldest_queued(self, group: str, now: int) -> str | None:
-        """The flow of the oldest due run of a group."""
-        rows = self.rows(sql.OLDEST_QUEUED, (now, group))
-        return rows[0][0] if rows else None
+    def waiting(self, now: int) -> list[tuple[Any, ...]]:
+        """The oldest run due at `now` of each flow that has one, oldest first (see WAITING for the columns)."""
+        return self.rows(sql.WAITING, (now,))
 
     # -- parts of a run ----------------------------------------------------------------------------------------
 
@@ -176,11 +169,14 @@ class LedgerReader:
         return self.rows(sql.EVENTS_AFTER, (after, limit))  # type: ignore[return-value]
 
     def last_event(self) -> int:
-        return self.rows(sql.LAST_EVENT)[0][0]
+        """The number of the newest event; 0 when there is none."""
+        rows = self.rows(sql.LAST_EVENT)
+        return rows[0][0] if rows else 0
 
     def next_due_time(self, after: int) -> int | None:
         """When the next delayed run is due, in microseconds; None when none waits."""
-        return self.rows(sql.NEXT_DUE_TIME, (after,))[0][0]
+        rows = self.rows(sql.NEXT_DUE_TIME, (after,))
+        return rows[0][0] if rows else None
 
 
 def _loads(text: str | None) -> Any:

@@ -45,6 +45,7 @@ CREATE TABLE runs (
 );
 CREATE UNIQUE INDEX runs_by_key ON runs (flow, key) WHERE key IS NOT NULL;
 CREATE INDEX runs_by_status ON runs (status, number);
+CREATE INDEX runs_queued ON runs (flow, number) WHERE status = 'queued';
 CREATE INDEX runs_by_flow ON runs (flow, number);
 
 CREATE TABLE step_runs (

@@ -13,19 +13,21 @@ ON CONFLICT (flow, key) WHERE key IS NOT NULL DO NOTHING
 
 RUN_BY_KEY = "SELECT id FROM runs WHERE flow = ? AND key = ?"
 
-# `+` keeps the planner on the (status, number) index, which yields the oldest first without sorting.
-NEXT_DUE = """
-SELECT id, flow, group_name, version, source_root, source_path, params, metadata, summary, attempt, retry_of
-FROM runs
-WHERE status = 'queued' AND due_at <= ?
-  AND +flow NOT IN (SELECT value FROM json_each(?))
-  AND +group_name NOT IN (SELECT value FROM json_each(?))
-  AND (? IS NULL OR +flow IN (SELECT value FROM json_each(?)))
-ORDER BY number LIMIT 1
-"""
-
-OLDEST_QUEUED = """
-SELECT flow FROM runs WHERE status = 'queued' AND due_at <= ? AND +group_name = ? ORDER BY number LIMIT 1
+# The oldest due run of each flow that has any. The recursion hops from flow to flow in the index of queued runs, so
+# the cost follows the number of flows, however many runs wait.
+WAITING = """
+WITH RECURSIVE waiting (flow) AS (
+    SELECT min(flow) FROM runs INDEXED BY runs_queued WHERE status = 'queued'
+    UNION ALL
+    SELECT (SELECT min(flow) FROM runs INDEXED BY runs_queued WHERE status = 'queued' AND flow > waiting.flow)
+    FROM waiting WHERE waiting.flow IS NOT NULL
+)
+SELECT id, runs.flow, group_name, version, source_root, source_path, params, metadata, summary, attempt, retry_of
+FROM waiting CROSS JOIN runs ON number = (
+    SELECT number FROM runs INDEXED BY runs_queued WHERE status = 'queued' AND flow = waiting.flow AND due_at <= ?
+    ORDER BY number LIMIT 1
+)
+ORDER BY number
 """
 
 NEXT_DUE_TIME = "SELECT min(due_at) FROM runs WHERE status = 'queued' AND due_at > ?"

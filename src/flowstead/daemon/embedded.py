@@ -1,0 +1,36 @@
+"""The embedded mode: a workspace served within the process that asks, under the same locks as any other engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flowstead.daemon.routes import find
+from flowstead.daemon.workspace_host import OnWait, WorkspaceHost
+
+
+class EmbeddedTransport:
+    """Answers a client's requests from this process; see flowstead.client.Transport."""
+
+    def __init__(self, host: WorkspaceHost) -> None:
+        self._host = host
+
+    def request(self, method: str, path: str, fields: dict[str, Any]) -> Any:
+        route, values = find(method, path)
+        return route.handler(self._host, **values, **fields)
+
+    def stream(self, path: str, fields: dict[str, Any]) -> Iterator[dict[str, Any] | None]:
+        return self.request("GET", path, fields)
+
+    def close(self) -> None:
+        self._host.close()
+
+
+def embedded(root: Path, *, command: str, on_wait: OnWait | None = None) -> EmbeddedTransport:
+    """Serves the workspace at `root` to a client in this process.
+
+    `command` is what other processes are told that holds the workspace, once something runs; see WorkspaceHost for
+    `on_wait`. Raises WorkspaceNotFound and UsageError (settings).
+    """
+    return EmbeddedTransport(WorkspaceHost(root, command=command, on_wait=on_wait))

@@ -1,0 +1,296 @@
+"""Every request there is, as a function of a workspace: the same ones in-process and, later, over HTTP.
+
+A handler takes the host, the values in the path, and the request's fields, and returns what goes out as JSON.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from flowstead.catalog import CatalogEntry
+from flowstead.daemon.workspace_host import WorkspaceHost
+from flowstead.engine.inbox import Inbox
+from flowstead.engine.runlog import read_lines
+from flowstead.engine.starting import StartRequest, start_flow
+from flowstead.model.errors import NotFound, TransitionRefused, UsageError, WorkspaceBusy
+from flowstead.model.run import ENDED, iso
+
+SECONDS_BETWEEN_HEARTBEATS = 0.25
+MOST_ROWS = 1000
+
+Handler = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`path` below `/api/v1`, with `{name}` for a value; `streams` when the answer is an iterator of JSON objects."""
+
+    method: str
+    path: str
+    handler: Handler
+    streams: bool = False
+
+
+def find(method: str, path: str) -> tuple[Route, dict[str, str]]:
+    """The route of a request and the values in its path. Raises NotFound."""
+    parts = path.strip("/").split("/")
+    for route in ROUTES:
+        pattern = route.path.strip("/").split("/")
+        if route.method != method or len(pattern) != len(parts):
+            continue
+        values: dict[str, str] = {}
+        for expected, given in zip(pattern, parts, strict=True):
+            if expected.startswith("{"):
+                values[expected[1:-1]] = given
+            elif expected != given:
+                break
+        else:
+            return route, values
+    raise NotFound(f"There is no {method} {path}.", code="route-not-found")
+
+
+# -- flows ------------------------------------------------------------------------------------------------------
+
+
+def list_flows(host: WorkspaceHost, *, again: bool = False) -> dict[str, Any]:
+    """All flows of the workspace, by name, the broken ones with what is wrong with them."""
+    return {"flows": [_flow(host, entry) for entry in host.catalog.entries(again=again)]}
+
+
+def show_flow(host: WorkspaceHost, name: str, *, runs: int = 5) -> dict[str, Any]:
+    """One flow with its whole plan, its source text, and its last runs."""
+    entry = host.catalog.entry(name)
+    flow = _flow(host, entry)
+    spec = entry.spec
+    flow["plan"] = spec.as_dict() if spec else None
+    flow["runs"] = [run.as_dict() for run in host.reader.runs(flow=name, limit=runs)]
+    try:
+        flow["text"] = entry.path.read_text("utf-8", errors="replace")
+    except OSError:
+        flow["text"] = None
+    return flow
+
+
+def _flow(host: WorkspaceHost, entry: CatalogEntry) -> dict[str, Any]:
+    spec = entry.spec
+    return {
+        "name": entry.name,
+        "label": spec.label if spec else entry.name,
+        "group": spec.group if spec else None,
+        "mode": spec.trigger.mode if spec else None,
+        "status": "ok" if spec else "broken",
+        "error": entry.error,
+        "version": entry.digest,
+        "description": spec.description if spec else None,
+        "source": spec.trigger.source if spec else None,
+        "file": entry.path.relative_to(host.layout.root).as_posix(),
+        "trigger": spec.trigger.as_dict() if spec else None,
+        "params": [each.as_dict() for each in spec.params] if spec else [],
+        "steps": [
+            {
+                "index": step.index,
+                "name": step.name,
+                "label": step.label,
+                "kind": step.kind,
+                "use": step.use,
+                "save_as": step.save_as,
+            }
+            for step in (spec.steps if spec else ())
+        ],
+    }
+
+
+def start(
+    host: WorkspaceHost,
+    name: str,
+    *,
+    params: dict[str, Any] | None = None,
+    source: str | None = None,
+    force: bool = False,
+    retry_failed: bool = False,
+    new: bool = False,
+    key: str | None = None,
+) -> dict[str, Any]:
+    """Starts a flow: which runs are new, which go on, which were waiting already; see Started."""
+    request = StartRequest(
+        flow=name,
+        params=params or {},
+        source=Path(source) if source else None,
+        force=force,
+        retry_failed=retry_failed,
+        new=new,
+        key=key,
+    )
+    host.catalog.entry(name)  # an unknown name is told before the workspace is waited for
+    engine = host.engine
+    started = start_flow(engine, request)
+    engine.include([name])
+    return started.as_dict()
+
+
+# -- runs -------------------------------------------------------------------------------------------------------
+
+
+def list_runs(
+    host: WorkspaceHost,
+    *,
+    flow: str | None = None,
+    status: str | None = None,
+    limit: int = 50,
+    cursor: int | None = None,
+) -> dict[str, Any]:
+    """A page of runs, newest first; `next` is the cursor of the page after it."""
+    if not 1 <= limit <= MOST_ROWS:
+        raise UsageError(f"limit is {limit}.", hint=f"Give a number from 1 to {MOST_ROWS}.")
+    runs = host.reader.runs(flow=flow, status=status, before=cursor, limit=limit + 1)
+    more = len(runs) > limit
+    return {
+        "runs": [run.as_dict() for run in runs[:limit]],
+        "next": runs[limit - 1].number if more else None,
+    }
+
+
+def show_run(host: WorkspaceHost, run_id: str) -> dict[str, Any]:
+    """One run, by its id or a part of it that fits no other."""
+    run = host.reader.run(host.reader.run_id(run_id))
+    answer = run.as_dict()
+    answer["folder"] = str(host.layout.run_folder(run.id))
+    for step in answer["steps"]:
+        if step["items_failed"]:
+            step["failed_items"] = host.reader.failed_items(run.id, step["index"])
+    return answer
+
+
+def read_log(
+    host: WorkspaceHost, run_id: str, *, after: int = 0, follow: bool = False
+) -> Iterator[dict[str, Any] | None]:
+    """The lines of a run's log above a number; with `follow`, also those to come, until the run has ended.
+
+    None comes out while nothing happens.
+    """
+    full_id = host.reader.run_id(run_id)
+    folder = host.layout.run_folder(full_id)
+    while True:
+        ended = not follow or host.reader.run(full_id).status in (*ENDED, "interrupted")
+        for line in read_lines(folder, after):
+            entry: dict[str, Any] = orjson.loads(line)
+            after = entry["seq"]
+            yield entry
+        if ended:
+            return
+        yield None
+        time.sleep(SECONDS_BETWEEN_HEARTBEATS)
+
+
+def cancel_run(host: WorkspaceHost, run_id: str) -> dict[str, Any]:
+    """Cancels a run; one under way in another process is cancelled there, through that engine's inbox."""
+    full_id = host.reader.run_id(run_id)
+    run = host.reader.run(full_id)
+    if "cancel" not in run.actions and run.status != "cancelling":
+        raise TransitionRefused(f"Run {full_id} has ended ({run.status}); there is nothing to cancel.")
+    if host.holder is None or host.open_engine is not None:
+        return host.engine.cancel(full_id).as_dict()
+    Inbox(host.layout.inbox).put({"action": "cancel", "run_id": full_id})
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        run = host.reader.run(full_id)
+        if "cancel" not in run.actions:
+            return run.as_dict()
+        if host.holder is None:
+            return host.engine.cancel(full_id).as_dict()
+        time.sleep(0.02)
+    raise WorkspaceBusy(
+        f"The process that has the workspace did not take the cancellation of {full_id}.",
+        hint="Is it suspended? See: flowstead doctor",
+    )
+
+
+def retry_run(host: WorkspaceHost, run_id: str, *, from_step: str | None = None) -> dict[str, Any]:
+    """Starts a new run from an ended one; `from_step` is a step's name, label or number from 0."""
+    full_id = host.reader.run_id(run_id)
+    run = host.reader.run(full_id)
+    index: int | None = None
+    if from_step is not None:
+        for step in run.steps:
+            if from_step in (step.name, step.label, str(step.index)):
+                index = step.index
+        if index is None:
+            known = ", ".join(step.name for step in run.steps)
+            raise UsageError(f"Run {full_id} has no step {from_step!r}.", hint=f"Its steps are: {known}.")
+    return {"started": [host.engine.retry(full_id, index)], "resumed": [], "waiting": []}
+
+
+def resume_run(host: WorkspaceHost, run_id: str) -> dict[str, Any]:
+    """Lets an interrupted run go on."""
+    full_id = host.reader.run_id(run_id)
+    host.engine.resume(full_id)
+    return {"started": [], "resumed": [full_id], "waiting": []}
+
+
+def resume_all(host: WorkspaceHost) -> dict[str, Any]:
+    """Lets every interrupted run go on that may, and those that still wait in the queue."""
+    engine = host.engine
+    resumed: list[str] = []
+    for run in host.reader.runs_by_id(host.reader.open_runs()):
+        if "resume" in run.actions:
+            engine.resume(run.id)
+            resumed.append(run.id)
+    waiting = [run_id for run_id in host.reader.open_runs(statuses=("queued",)) if run_id not in resumed]
+    engine.include({run.flow for run in host.reader.runs_by_id(waiting)})
+    return {"started": [], "resumed": resumed, "waiting": waiting}
+
+
+def runs_by_id(host: WorkspaceHost, *, ids: list[str]) -> dict[str, Any]:
+    """The runs of these ids, oldest first."""
+    return {"runs": [run.as_dict() for run in host.reader.runs_by_id(ids)]}
+
+
+# -- events -----------------------------------------------------------------------------------------------------
+
+
+def events(host: WorkspaceHost, *, after: int | None = None) -> Iterator[dict[str, Any] | None]:
+    """Changes above a number, in order and without end: `{seq, at, kind, id, change, row}`; `row` as it is by now.
+
+    A view is the fold `rows[kind][id] = row`. None comes out while nothing happens. Raises what stopped the engine.
+    """
+    seq = host.reader.last_event() if after is None else after
+    while True:
+        batch = host.reader.events(seq)
+        run_ids = {row_id.partition("/")[0] for _, _, kind, row_id, _ in batch if kind in ("run", "step", "artifact")}
+        runs = {run.id: run for run in host.reader.runs_by_id(run_ids)} if run_ids else {}
+        for seq, at, kind, row_id, change in batch:
+            run = runs.get(row_id.partition("/")[0])
+            row = None if run is None else run.as_dict()
+            yield {"seq": seq, "at": iso(at), "kind": kind, "id": row_id, "change": change, "row": row}
+        engine = host.open_engine
+        if engine is not None and engine.failure is not None:
+            raise engine.failure
+        if batch:
+            continue
+        yield None
+        if engine is not None:
+            engine.ledger.wait_for_event(seq, SECONDS_BETWEEN_HEARTBEATS)
+        else:
+            time.sleep(SECONDS_BETWEEN_HEARTBEATS)
+
+
+ROUTES = (
+    Route("GET", "/flows", list_flows),
+    Route("GET", "/flows/{name}", show_flow),
+    Route("POST", "/flows/{name}/start", start),
+    Route("GET", "/runs", list_runs),
+    Route("POST", "/runs/by-id", runs_by_id),
+    Route("POST", "/runs/resume", resume_all),
+    Route("GET", "/runs/{run_id}", show_run),
+    Route("GET", "/runs/{run_id}/log", read_log, streams=True),
+    Route("POST", "/runs/{run_id}/cancel", cancel_run),
+    Route("POST", "/runs/{run_id}/retry", retry_run),
+    Route("POST", "/runs/{run_id}/resume", resume_run),
+    Route("GET", "/events", events, streams=True),
+)

@@ -1,0 +1,83 @@
+"""One workspace as the routes see it: what can be read at any time, and the engine once something is to be done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flowstead.catalog import Catalog
+from flowstead.engine.engine import Engine
+from flowstead.ledger import LedgerReader
+from flowstead.model.errors import WorkspaceBusy
+from flowstead.model.settings import Settings
+from flowstead.workspace.layout import WorkspaceLayout, home
+from flowstead.workspace.lock import ProcessLock
+
+SECONDS_BETWEEN_TRIES = 0.05
+
+OnWait = Callable[[dict[str, Any]], None]
+
+
+class WorkspaceHost:
+    """Reads the workspace at `root`; `engine` opens it for running, in the name of `command`.
+
+    When another process has it, `engine` waits, after telling `on_wait` who that is; without `on_wait` it raises
+    WorkspaceBusy.
+    """
+
+    def __init__(self, root: Path, *, command: str, on_wait: OnWait | None = None) -> None:
+        self.layout = WorkspaceLayout.of(root)
+        self.settings = Settings.load(home())
+        self.catalog = Catalog(self.layout, time_limit=self.settings.describe_timeout)
+        self.reader = LedgerReader(self.layout.ledger)
+        self._command = command
+        self._on_wait = on_wait
+        self._engine: Engine | None = None
+
+    @property
+    def open_engine(self) -> Engine | None:
+        """The engine, if it is open."""
+        return self._engine
+
+    @property
+    def engine(self) -> Engine:
+        """The engine; opened at the first use. Raises WorkspaceBusy and what opening a ledger raises."""
+        if self._engine is None:
+            self._engine = self._open()
+        return self._engine
+
+    def _open(self) -> Engine:
+        told = False
+        while True:
+            try:
+                return Engine(self.layout, self.settings, command=self._command, only=())
+            except WorkspaceBusy as busy:
+                if self._on_wait is None:
+                    raise
+                if not told:
+                    self._on_wait(busy.detail)
+                    told = True
+            time.sleep(SECONDS_BETWEEN_TRIES)
+
+    @property
+    def holder(self) -> dict[str, Any] | None:
+        """Who has the workspace open for running: `{pid, command, since}`; None when nobody has."""
+        if self._engine is not None:
+            return ProcessLock(self.layout.engine_lock).holder()
+        if not self.layout.engine_lock.exists():
+            return None
+        lock = ProcessLock(self.layout.engine_lock)
+        holder = lock.holder()
+        if lock.acquire(self._command):
+            lock.release()
+            return None
+        return holder
+
+    def close(self) -> None:
+        """Interrupts what still runs and gives the workspace free."""
+        self.reader.close()
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None

@@ -1,0 +1,186 @@
+"""Starting a flow by name: what goes on first, what is due, and the runs that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from flowstead.catalog import CatalogEntry
+from flowstead.engine.freshness import Sources, look, source_root
+from flowstead.flow.errors import ParameterRefused
+from flowstead.flow.params import REQUIRED, Ask, resolve_params
+from flowstead.model.errors import FlowBroken, NotFound, ParameterError, UsageError
+from flowstead.model.flow import FlowSpec
+from flowstead.model.run import RunRequest
+
+if TYPE_CHECKING:
+    from flowstead.engine.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What was asked for: see `flowstead run --help` for each of these."""
+
+    flow: str
+    params: Mapping[str, Any]
+    source: Path | None = None
+    force: bool = False
+    retry_failed: bool = False
+    new: bool = False
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What came of it: ids of runs started now, of interrupted ones that go on, of ones that were waiting already.
+
+    `files` counts the source files seen, None for a flow without a source; `failed_before` those that wait for a
+    change because their last run failed.
+    """
+
+    started: tuple[str, ...] = ()
+    resumed: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+    files: int | None = None
+    failed_before: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "started": list(self.started),
+            "resumed": list(self.resumed),
+            "waiting": list(self.waiting),
+            "files": self.files,
+            "failed_before": self.failed_before,
+        }
+
+
+def start_flow(engine: Engine, request: StartRequest) -> Started:
+    """Starts what `request` asks for; interrupted runs of the flow go on first.
+
+    A flow without a source gets one run, unless an interrupted or waiting one stands for it. One with a source gets a
+    run for each file that is due, or one for the whole source (`run_as="batch"`).
+    Raises FlowNotFound, FlowBroken, ParameterError, UsageError, and NotFound when the source is missing.
+    """
+    entry = engine.catalog.entry(request.flow)
+    spec = working(entry)
+    params, secrets = check_params(spec, request.params)
+    reader = engine.ledger.reader
+    resumed = () if request.new else _resume_interrupted(engine, spec.name, request, params)
+    waiting = tuple(reader.open_runs(spec.name, ("queued",)))
+    waiting = tuple(run_id for run_id in waiting if run_id not in resumed)
+    root, only = _chosen_source(spec, entry.path.parent, request.source)
+    digest = entry.digest or ""
+    if root is None:
+        requests: list[RunRequest] = []
+        if request.new or request.key is not None or not (resumed or waiting):
+            requests.append(RunRequest(spec.name, spec.group, digest, "manual", params, key=request.key))
+        started = [run_id for run_id, _ in engine.start_runs(requests, secrets)] if requests else []
+        return Started(tuple(started), resumed, waiting)
+    if request.key is not None:
+        raise UsageError(
+            f"{spec.name} starts a run for each source file; one key cannot stand for all of them.",
+            hint="Leave --key out: a file that has not changed is not run again.",
+        )
+    sources = _look(engine, spec, root, request)
+    paths = _paths_to_run(engine, spec, sources, only)
+    trigger = "file" if spec.trigger.mode == "poll" else "manual"
+    requests = [
+        RunRequest(spec.name, spec.group, digest, trigger, params, source_root=sources.root, source_path=path)
+        for path in paths
+    ]
+    started = [run_id for run_id, _ in engine.start_runs(requests, secrets)] if requests else []
+    return Started(tuple(started), resumed, waiting, len(sources.files), sources.failed_before)
+
+
+def working(entry: CatalogEntry) -> FlowSpec:
+    """The plan of a module that could be described. Raises FlowBroken with what is wrong with it."""
+    if entry.spec is None:
+        error = entry.error or {}
+        raise FlowBroken(
+            f"Flow {entry.name} cannot run: {error.get('message', 'it could not be described')}",
+            hint=error.get("hint") or f"See: flowstead check {entry.name}",
+            **{key: value for key, value in error.items() if key not in ("hint", "message")},
+        )
+    return entry.spec
+
+
+def check_params(spec: FlowSpec, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The parameters of a run as JSON values, secrets apart. Raises ParameterError before anything runs."""
+    asks = [
+        Ask(
+            each.name,
+            each.type,
+            tuple(each.choices),
+            each.label or "",
+            REQUIRED if each.required else each.default,
+            each.secret,
+        )
+        for each in spec.params
+    ]
+    try:
+        values = resolve_params(asks, given)
+    except ParameterRefused as refused:
+        hint = f"{refused.hint} As in: flowstead run {spec.name} --param name=value"
+        raise ParameterError(refused.message, code=refused.code, hint=hint) from refused
+    secrets = {ask.name: str(values[ask.name]) for ask in asks if ask.secret and values[ask.name] is not None}
+    params = {name: None if name in secrets else _json(value) for name, value in values.items()}
+    return params, secrets
+
+
+def _json(value: object) -> object:
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def _resume_interrupted(engine: Engine, flow: str, request: StartRequest, params: dict[str, Any]) -> tuple[str, ...]:
+    """Lets interrupted runs go on: all of them, or, when parameters were given, those with the same ones."""
+    reader = engine.ledger.reader
+    resumed: list[str] = []
+    for run in reader.runs_by_id(reader.open_runs(flow)):
+        same = not request.params or run.params == params
+        if run.resume == "auto" and same:
+            engine.resume(run.id)
+            resumed.append(run.id)
+    return tuple(resumed)
+
+
+def _chosen_source(spec: FlowSpec, module_dir: Path, chosen: Path | None) -> tuple[Path | None, str | None]:
+    """The source root to look at, and the one file below it that was asked for.
+
+    A chosen file below the flow's own source stays there, so that its freshness is that of the flow.
+    """
+    own = source_root(spec, module_dir)
+    if chosen is None:
+        return own, None
+    chosen = source_root(spec, module_dir, chosen) or chosen
+    if not chosen.is_file():
+        return chosen, None
+    if own is not None and own in chosen.parents:
+        return own, chosen.relative_to(own).as_posix()
+    return chosen, chosen.name
+
+
+def _look(engine: Engine, spec: FlowSpec, root: Path, request: StartRequest) -> Sources:
+    everything = request.force or spec.trigger.mode != "poll"
+    try:
+        return look(spec, root, engine.ledger.reader, force=everything, retry_failed=request.retry_failed)
+    except NotFound:
+        if request.source is not None and spec.trigger.source is not None:
+            raise NotFound(
+                f"There is no source at {root}.", code="source-missing", hint="Name a file or folder that exists."
+            ) from None
+        raise
+
+
+def _paths_to_run(engine: Engine, spec: FlowSpec, sources: Sources, only: str | None) -> list[str | None]:
+    """Source paths that get a run now, None standing for the whole source; those with a run ahead are left out."""
+    ahead = engine.ledger.reader.open_sources(spec.name, sources.root)
+    if only is not None:
+        return [only] if only in sources.due and only not in ahead else []
+    if spec.trigger.run_as == "batch":
+        return [None] if sources.due and None not in ahead else []
+    return [path for path in sources.due if path not in ahead]
