@@ -13,7 +13,9 @@ from flowstead.helpers.duckdb import (
     DatabaseError,
     build_dimension,
     compact_database,
+    denormalize_columns,
     ensure_index,
+    normalize_columns,
     read_rows_by_values,
     read_sql,
     read_table,
@@ -31,6 +33,7 @@ identifiers = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min
 @example(schema="select", table="order", columns=["table", "group"])
 @example(schema='a"b', table="mart.fact", columns=["x; DROP TABLE y", "--"])
 @example(schema="mart", table="fact", columns=["CAST(", ") , ("])
+@example(schema="*", table="^.*$", columns=["*", "^.*$", "a"])
 def test_any_name_works_everywhere(schema: str, table: str, columns: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mart.duckdb"
@@ -47,6 +50,12 @@ def test_any_name_works_everywhere(schema: str, table: str, columns: list[str]) 
         assert stored.columns == columns
         assert stored.rows() == [(1.0,) * len(columns), (2.0,) * len(columns), (1.5,) * len(columns)]
         assert read_rows_by_values(path, name, column=columns[1], is_in=[1.5]).height == 1
+        key, *natural = columns
+        slim = normalize_columns(path, "dd.dimension", df=stored, on=natural, key_column=f"{key} key")
+        assert slim is not None
+        assert slim.rows() == [(1.0, 1), (2.0, 3), (1.5, 2)]
+        full = denormalize_columns(path, "dd.dimension", df=slim, key_column=f"{key} key", drop_key=True)
+        assert full.equals(stored)
 
 
 @pytest.mark.parametrize(

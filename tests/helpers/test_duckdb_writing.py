@@ -79,6 +79,7 @@ DAY, MOMENT = datetime.date(2013, 1, 1), datetime.datetime(2013, 1, 1, 5)
     ("first", "second", "dtype"),
     [
         (pl.Series([1], dtype=pl.Int8), pl.Series([300]), pl.Int64),
+        (pl.Series([1], dtype=pl.Int8), pl.Series([30]), pl.Int8),
         (pl.Series([2**40]), pl.Series([0.5]), pl.Float64),
         (pl.Series([0.5]), pl.Series([2**40]), pl.Float64),
         (pl.Series([16777217]), pl.Series([0.5], dtype=pl.Float32), pl.Float64),
@@ -177,6 +178,16 @@ def test_replace_table_keeps_constraints_or_refuses(database: Path) -> None:
         replace_table(database, "airports", df=frame(code=["LGA"]))
     assert error.value.code == "table-constrained"
     assert read_table(database, "airports").rows() == [("JFK", 13)]
+
+
+def test_a_column_with_a_constraint_does_not_grow(database: Path) -> None:
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("CREATE TABLE fact (id INTEGER PRIMARY KEY, file_key VARCHAR)")
+    replace_rows_by_file(database, "fact", df=frame(id=[1]), file_hash="a")
+    with pytest.raises(DatabaseError, match="fact") as error:
+        replace_rows_by_file(database, "fact", df=frame(id=[2**40]), file_hash="b")
+    assert error.value.code == "table-constrained"
+    assert read_table(database, "fact").rows() == [(1, "a")]
 
 
 def test_views_are_not_written(database: Path) -> None:

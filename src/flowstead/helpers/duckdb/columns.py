@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 import duckdb
 
@@ -73,9 +72,13 @@ def reconcile(db: Database, *, view: str, column: str, given: str, stored: str, 
     """
     if given in (stored, '"NULL"'):
         return stored
+    if {given, stored} <= _INTEGERS and _misfit(db, view, column, given, stored) is None:
+        # A frame's whole numbers are 64 bits wide by habit; the table's width is a choice.
+        return stored
     zones = {kind.endswith("WITH TIME ZONE") for kind in (given, stored)}
     truths = {kind == "BOOLEAN" for kind in (given, stored)}
     nothing_stored = stored == '"NULL"'
+    misfit = ""
     if (len(zones) == 1 and len(truths) == 1) or nothing_stored:
         try:
             # Asked as a relation, which is bound and refused without failing the transaction.
@@ -88,34 +91,33 @@ def reconcile(db: Database, *, view: str, column: str, given: str, stored: str, 
             common = "DOUBLE"
         if common != "VARCHAR" or nothing_stored:
             return common
-        if _castable(db, view, column, given, stored, label):
+        misfit = _misfit(db, view, column, given, stored)
+        if misfit is None:
             return stored
-    return _mismatch(label, given, stored)
-
-
-def _castable(db: Database, view: str, column: str, given: str, stored: str, label: str) -> bool:
-    value = quote(column)
-    lost = f"TRY_CAST({value} AS {stored}) IS NULL"
-    if given == "VARCHAR" and ("INT" in stored or stored.startswith("DECIMAL")):
-        # Casting the text '1.5' to a whole number rounds it.
-        lost += f" OR TRY_CAST({value} AS DOUBLE) <> TRY_CAST(TRY_CAST({value} AS {stored}) AS DOUBLE)"
-    try:
-        rows = db.connection.sql(f"SELECT {value}::VARCHAR FROM {view} WHERE {value} IS NOT NULL AND ({lost}) LIMIT 1")
-    except duckdb.BinderException:
-        return False
-    bad = rows.fetchall()
-    if bad:
-        _mismatch(label, given, stored, bad[0][0])
-    return True
-
-
-def _mismatch(label: str, given: str, stored: str, value: str | None = None) -> NoReturn:
-    example = "" if value is None else f", for example {value!r}"
+    example = f", for example {misfit!r}" if misfit else ""
     raise DatabaseError(
         f"Column {label} is {stored}; the values given are {given} and cannot be cast to it{example}.",
         code="column-type-mismatch",
         hint=f"Cast them to {stored} first, or replace the whole table.",
     )
+
+
+_INTEGERS = {f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")}
+
+
+def _misfit(db: Database, view: str, column: str, given: str, stored: str) -> str | None:
+    """A value of `column` that `stored` cannot hold, `""` when it holds none of that type, None when all fit."""
+    value = quote(column)
+    lost = f"TRY_CAST({value} AS {stored}) IS NULL"
+    if given == "VARCHAR" and (stored in _INTEGERS or stored.startswith("DECIMAL")):
+        # Casting the text '1.5' to a whole number rounds it.
+        lost += f" OR TRY_CAST({value} AS DOUBLE) <> TRY_CAST(TRY_CAST({value} AS {stored}) AS DOUBLE)"
+    query = f"SELECT {value}::VARCHAR FROM {view} WHERE {value} IS NOT NULL AND ({lost}) LIMIT 1"
+    try:
+        rows = db.connection.sql(query).fetchall()
+    except duckdb.BinderException:
+        return ""
+    return rows[0][0] if rows else None
 
 
 def extend(db: Database, table: TableName, view: str) -> dict[str, str]:
@@ -194,21 +196,30 @@ def indexes(db: Database, table: TableName) -> list[Index]:
     return found
 
 
-def refuse_constrained(db: Database, table: TableName, change: str) -> None:
-    """Raise `table-constrained` when rebuilding `table` would lose constraints, defaults or generated columns."""
-    bound = db.run(
+def bindings(db: Database, table: TableName) -> list[str]:
+    """The constraints, defaults and generated columns of `table`, and the foreign keys of others that point at it."""
+    rows = db.run(
         "SELECT constraint_text FROM duckdb_constraints() WHERE database_name = ? AND lower(schema_name) = lower(?)"
         " AND (lower(table_name) = lower(?) OR lower(referenced_table) = lower(?)) UNION ALL "
         "SELECT 'DEFAULT of ' || column_name FROM duckdb_columns() WHERE database_name = ?"
         " AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?) AND column_default IS NOT NULL",
         [db.catalog, *table, table.name, db.catalog, *table],
     )
-    if bound:
-        raise DatabaseError(
-            f"Cannot {change} {table}: it has constraints that would be lost ({bound[0][0]}).",
-            code="table-constrained",
-            hint="Make the frame fit the table's columns, or change the table by hand.",
-        )
+    return [row[0] for row in rows]
+
+
+def refuse_bound(db: Database, table: TableName) -> None:
+    """Raise `table-constrained` when rebuilding `table` would lose something."""
+    for binding in bindings(db, table):
+        raise _constrained(table, binding)
+
+
+def _constrained(table: TableName, why: str) -> DatabaseError:
+    return DatabaseError(
+        f"The columns of {table} cannot be changed: {why}",
+        code="table-constrained",
+        hint="Make the frame fit the table's columns, or change the table by hand.",
+    )
 
 
 def change_columns(
@@ -219,13 +230,16 @@ def change_columns(
     target = db.sql_name(table)
     own = indexes(db, table)
     if not own:
-        for name, kind in retype.items():
-            db.run(f"ALTER TABLE {target} ALTER COLUMN {quote(name)} SET DATA TYPE {kind}")
-        for name in drop:
-            db.run(f"ALTER TABLE {target} DROP COLUMN {quote(name)}")
+        try:
+            for name, kind in retype.items():
+                db.run(f"ALTER TABLE {target} ALTER COLUMN {quote(name)} SET DATA TYPE {kind}")
+            for name in drop:
+                db.run(f"ALTER TABLE {target} DROP COLUMN {quote(name)}")
+        except (duckdb.BinderException, duckdb.CatalogException, duckdb.DependencyException) as error:
+            raise _constrained(table, str(error)) from error
         return
     # DuckDB alters no column of a table that has indexes, not even one dropped in the same transaction.
-    refuse_constrained(db, table, "change the columns of")
+    refuse_bound(db, table)
     values = ", ".join(
         f"CAST({quote(name)} AS {retype[name]}) AS {quote(name)}" if name in retype else quote(name)
         for name in db.types(target)

@@ -11,7 +11,7 @@ from contextlib import suppress
 import duckdb
 import polars as pl
 
-from flowstead.helpers.duckdb.columns import change_columns, indexes, require_relation, writable_table
+from flowstead.helpers.duckdb.columns import bindings, change_columns, indexes, require_relation, writable_table
 from flowstead.helpers.duckdb.database import (
     Database,
     DatabaseError,
@@ -42,11 +42,12 @@ def compact_database(
 ) -> pl.DataFrame:
     """Drop columns that hold only NULLs, and shrink the file to what it holds.
 
-    `tables` limits the dropping to some tables (default: all). A table keeps at least one column, an empty one all of
-    them, and no column goes that an index or a constraint names. `vacuum` copies the database to a new file, proves
-    the copy equal, and puts it in place in one move. Returns one row per table: table, dropped_columns, rows, and the
-    file's size_before and size_after in bytes. Raises DatabaseError `database-missing`, `database-locked`,
-    `view-needs-column`, `compaction-incomplete`; the file then is as it was.
+    `tables` limits the dropping to some tables (default: all). A table keeps at least one column; all of them when it
+    is empty or has constraints, defaults or generated columns; and those that an index names. `vacuum` copies the
+    database to a new file, proves that the copy has the same tables, indexes, constraints, views, sequences, macros,
+    types and numbers of rows, and moves it into place. Returns one row per table: table, dropped_columns, rows, and
+    the file's size_before and size_after in bytes. Raises DatabaseError `database-missing`, `database-locked`,
+    `view-needs-column`, and `compaction-incomplete` when the copy is not the same; the file then keeps its size.
 
         context.debug.save_frame(compact_database(context.database("mart.duckdb")), "compaction")
     """
@@ -87,17 +88,9 @@ def _drop_null_columns(db: Database, table: TableName) -> list[str]:
     target = db.sql_name(table)
     columns = list(db.types(target))
     counts = db.run(f"SELECT count(*), {', '.join(f'count({quote(name)})' for name in columns)} FROM {target}")[0]
-    if counts[0] == 0:
+    if counts[0] == 0 or bindings(db, table):
         return []
-    bound = {
-        name
-        for row in db.run(
-            "SELECT constraint_column_names FROM duckdb_constraints() WHERE database_name = ? AND schema_name = ?"
-            " AND table_name = ?",
-            [db.catalog, *table],
-        )
-        for name in row[0]
-    }
+    bound: set[str] = set()
     for index in indexes(db, table):
         # An index on an expression does not say which columns it reads.
         bound.update(columns if index.columns is None else index.columns)

@@ -87,7 +87,7 @@ class Database:
             frame = relation.pl()
         except pl.exceptions.PolarsError as error:
             raise _unreadable(", ".join(relation.columns), str(error)) from error
-        return frame.with_columns(pl.col(name).cast(pl.Duration("us")) for name in intervals)
+        return frame.with_columns(frame.get_column(name).cast(pl.Duration("us")) for name in intervals)
 
     def sql_name(self, table: TableName) -> str:
         # With the catalog: a schema named like the file ("mart.fact" in mart.duckdb) is ambiguous without it.
@@ -97,7 +97,7 @@ class Database:
         """Make `frame` readable as a view; returns the view's SQL name."""
         for column, dtype in frame.schema.items():
             if dtype.is_integer() and dtype in (pl.Int128, pl.UInt128):
-                frame = frame.with_columns(pl.col(column).cast(pl.Decimal(38, 0)))
+                frame = frame.with_columns(frame.get_column(column).cast(pl.Decimal(38, 0)))
             elif dtype == pl.Object:
                 raise DatabaseError(
                     f"Column {column!r} holds Python objects, which no table can store.",
@@ -366,6 +366,11 @@ def as_names(names: str | Sequence[str], argument: str) -> list[str]:
             hint=f"Give {argument} one column name or a list of them.",
         )
     return list(dict.fromkeys(given))
+
+
+def pick(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """The named columns; unlike `select`, which takes names like `*` and `^a.*$` for patterns."""
+    return pl.DataFrame([frame.get_column(name) for name in names])
 
 
 def require_columns(frame: pl.DataFrame, names: Sequence[str]) -> None:

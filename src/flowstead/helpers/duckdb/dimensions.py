@@ -24,6 +24,7 @@ from flowstead.helpers.duckdb.database import (
     as_frame,
     as_names,
     parse_table,
+    pick,
     quote,
     refuse_column,
     require_columns,
@@ -75,7 +76,7 @@ def attach_dimension(
     with transaction(db_path, read_only=True) as db:
         require_relation(db, name)
         keys = _keys(db, name, frame, on, key_column)
-    return frame.with_columns(keys).drop(on if drop_key else [])
+    return _without(frame.with_columns(keys), on if drop_key else [])
 
 
 def normalize_columns(
@@ -106,8 +107,8 @@ def normalize_columns(
     if keys is None:
         return None
     if returns == "map":
-        return _mapping(frame.select(on), keys)
-    return frame.with_columns(keys).drop(on if drop_key else [])
+        return _mapping(pick(frame, on), keys)
+    return _without(frame.with_columns(keys), on if drop_key else [])
 
 
 def denormalize_columns(
@@ -139,16 +140,20 @@ def denormalize_columns(
             f"SELECT {columns or 'NULL AS nothing'} FROM {view} AS given LEFT JOIN {target} AS stored"
             f" ON {pairs} AND given.c0 IS NOT NULL ORDER BY given.row"
         )
-    if not columns:
-        found = found.drop("nothing")
-    for column in found.columns:
-        refuse_column(frame, column)
-    return pl.concat([frame, found], how="horizontal").drop([key_column] if drop_key else [])
+    added = found.get_columns() if columns else []
+    for column in added:
+        refuse_column(frame, column.name)
+    return _without(frame.with_columns(added), [key_column] if drop_key else [])
+
+
+def _without(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    return pick(frame, [name for name in frame.columns if name not in names])
 
 
 def _stage(db: Database, table: TableName, frame: pl.DataFrame, on: Sequence[str]) -> tuple[str, str]:
     """Stage the key columns as c0, c1, ... with their row number; returns the view and the SQL that matches them."""
-    neutral = frame.select(pl.col(name).alias(f"c{place}") for place, name in enumerate(on)).with_row_index("row")
+    neutral = pl.DataFrame([frame.get_column(name).alias(f"c{place}") for place, name in enumerate(on)])
+    neutral = neutral.with_row_index("row")
     view = db.stage("flowstead_keys", neutral)
     given, stored = db.types(view), db.types(db.sql_name(table))
     matches = []
@@ -169,7 +174,7 @@ def _stage(db: Database, table: TableName, frame: pl.DataFrame, on: Sequence[str
 def _insert_missing(db: Database, table: TableName, frame: pl.DataFrame, on: Sequence[str], key_column: str) -> None:
     target = db.sql_name(table)
     if not writable_table(db, table):
-        natural = db.stage("flowstead_natural", frame.select(on).clear())
+        natural = db.stage("flowstead_natural", pick(frame, on).clear())
         create_table(db, table, f"SELECT *, NULL::BIGINT AS {quote(key_column)} FROM {natural}")
     view, matches = _stage(db, table, frame, on)
     given, stored = db.types(view), db.types(target)
@@ -227,4 +232,5 @@ def _refuse_duplicates(db: Database, table: TableName, columns: Sequence[str]) -
 
 
 def _mapping(frame: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
-    return frame.with_columns(keys).unique(keys.name, keep="first", maintain_order=True).sort(keys.name)
+    first = pl.DataFrame({"key": keys}).with_row_index("row").unique("key", keep="first").sort("key")
+    return frame.with_columns(keys)[first["row"]]

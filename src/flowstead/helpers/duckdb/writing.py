@@ -13,7 +13,7 @@ from flowstead.helpers.duckdb.columns import (
     extend,
     indexes,
     insert,
-    refuse_constrained,
+    refuse_bound,
     require_relation,
     writable_table,
 )
@@ -63,7 +63,7 @@ def replace_rows_by_file(
         )
     quote(file_hash_column)
     present = [column for column in frame.columns if fold(column) == fold(file_hash_column)]
-    if present and not frame.select((pl.col(present[0]) == file_hash).fill_null(False).all()).item():
+    if present and not (frame.get_column(present[0]) == file_hash).fill_null(False).all():
         raise DatabaseError(
             f"The frame's own column {present[0]!r} holds other values than file_hash.",
             code="column-conflict",
@@ -89,7 +89,7 @@ def replace_rows_by_values(
     frame, name = as_frame(df), parse_table(table)
     require_columns(frame, [column])
     with transaction(db_path) as db:
-        _replace_rows(db, name, frame, column, frame.select(pl.col(column).alias("value")))
+        _replace_rows(db, name, frame, column, frame.get_column(column).alias("value").to_frame())
     return frame if return_df else None
 
 
@@ -128,7 +128,7 @@ def replace_table(db_path: DatabasePath, table: str, *, df: Frame, return_df: bo
         else:
             own = indexes(db, name) if exists else []
             if exists:
-                refuse_constrained(db, name, "replace the columns of")
+                refuse_bound(db, name)
                 db.run(f"DROP TABLE {target}")
             create_table(db, name, f"SELECT * FROM {view}")
             insert(db, name, view, given)
