@@ -11,7 +11,6 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 from flowstead.flow.describe import describe
 from flowstead.flow.errors import FlowDefinitionError
 from flowstead.flow.failures import describe_failure
-from flowstead.flow.hints import hint_for
 from flowstead.flow.loading import ModuleLoadError, build_flow, load_module
 
 
@@ -68,27 +66,19 @@ def _describe(job: dict[str, Any]) -> dict[str, Any]:
 def explain(error: BaseException, origin: Path, root: Path) -> dict[str, Any]:
     """`{code, type, message, file, line, cell?, hint, traceback}` of a module at `origin` that cannot be described."""
     found = describe_failure(error, root, code="import-missing" if isinstance(error, ImportError) else "module-error")
-    file, _, cell = (found["file"] or "").partition("#cell-")
-    found["file"] = file or origin.relative_to(root).as_posix()
-    if cell:
-        found["cell"] = int(cell)
+    found["file"] = found["file"] or origin.relative_to(root).as_posix()
     if isinstance(error, ModuleLoadError):
         found |= {"file": origin.relative_to(root).as_posix(), "line": error.line, "source": None, "traceback": ""}
         if error.cell is not None:
             found["cell"] = error.cell
     elif isinstance(error, FlowDefinitionError):
         found["code"] = "definition-invalid"
-    if isinstance(error, FlowDefinitionError):
-        found["message"] = error.message
-    elif isinstance(error, SystemExit):
+    if isinstance(error, SystemExit):
         found["code"] = "module-exited"
         found["message"] = f"The module ends its process (SystemExit: {error.code}) while it is loaded."
     elif isinstance(error, SyntaxError):
         found["message"] = error.msg
-    for key in ("message", "traceback"):
-        # Helpers are imported under a name of their workspace, which authors have never seen.
-        found[key] = re.sub(r"flow_helpers_[0-9a-f]{12}\b", "flow_helpers", found[key])
-    found["hint"] = hint_for(error, root) or f"Correct it, then see the result with: flowstead check {origin.stem}"
+    found["hint"] = found["hint"] or f"Correct it, then see the result with: flowstead check {origin.stem}"
     return found
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from flowstead.flow.batch import Batch
 from flowstead.flow.errors import RunCancelled, StepFailure
 from flowstead.flow.execution import Recorder
-from flowstead.flow.failures import describe_failure
 from flowstead.worker import checkpoints
 from flowstead.worker.channel import Channel
 
@@ -113,7 +112,7 @@ class EngineRecorder(Recorder):
         return None if saved is None else _json(saved)
 
     def step_failed(self, step: Step, error: BaseException, context: FlowContext, retry_in: float | None) -> None:
-        described = describe_failure(error, self._root)
+        described = self._describe(error, "step-failed")
         described["step"] = step.label
         frame: dict[str, Any] = {
             "type": "step_finished",
@@ -135,6 +134,12 @@ class EngineRecorder(Recorder):
             self._unanswered += 1
             self._await_answers()
         self._raise_if_cancelled()
+
+    def _describe(self, error: BaseException, code: str) -> dict[str, Any]:
+        # Imported only once something fails: it costs a worker a tenth of its start.
+        from flowstead.flow.failures import describe_failure
+
+        return describe_failure(error, self._root, code=code)
 
     def _note(self, frame: dict[str, Any], context: FlowContext) -> None:
         metadata = _json(context.metadata)
@@ -167,7 +172,7 @@ class EngineRecorder(Recorder):
     def item_finished(self, index: int, status: str, duration_us: int, value: Any, error: BaseException | None) -> None:
         batch = self._map
         if batch is not None:
-            described = None if error is None else _json(describe_failure(error, self._root, code="item-failed"))
+            described = None if error is None else _json(self._describe(error, "item-failed"))
             batch.add(index, status, duration_us, value, described)
 
     def map_finished(self) -> None:
