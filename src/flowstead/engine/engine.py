@@ -260,11 +260,11 @@ class Engine:
         files = list(signatures(version.spec, root, path)) if root is not None and path is not None else []
 
         def claim(tx: Transaction) -> bool:
-            if not tx.claim(run_id, token=fence.token, epoch=fence.epoch, worker=worker_id):
+            if not tx.claim(fence, worker_id, first_step=at_once):
                 return False
             if files:
                 tx.put_run_files(run_id, files)
-            return not at_once or tx.start_step(fence, 0, 1, tx.at)
+            return True
 
         # Race: the run may have been cancelled since it was found; then the next one is looked for.
         if not self.ledger.write(claim):
@@ -284,7 +284,7 @@ class Engine:
         return session
 
     def _fail_claim(self, fence: Fence, worker_id: str, error: FlowsteadError) -> None:
-        self.ledger.write(lambda tx: tx.claim(fence.run_id, token=fence.token, epoch=fence.epoch, worker=worker_id))
+        self.ledger.write(lambda tx: tx.claim(fence, worker_id))
         self._end_claimed(fence, error)
 
     def _end_claimed(self, fence: Fence, error: FlowsteadError) -> None:

@@ -115,13 +115,13 @@ def _attempt(step: Step, context: FlowContext, recorder: Recorder, failures: int
                 recorder.step_failed(step, error, context, None)
                 raise
             failures += 1
-            delay = _retry_delay(step.retry_delay, failures)
+            delay = retry_delay(step.retry_delay, failures)
             recorder.step_failed(step, error, context, delay)
             recorder.wait(delay)
             context.current = before
 
 
-def _retry_delay(base: float, failures: int) -> float:
+def retry_delay(base: float, failures: int) -> float:
     """Exponential back-off with full jitter above half (Brooker, "Exponential Backoff And Jitter", 2015)."""
     ceiling = min(LONGEST_RETRY_DELAY, base * 2 ** (failures - 1))
     return ceiling * (0.5 + random.random() / 2)
@@ -208,7 +208,7 @@ def _item_runner(
             except (Exception, SystemExit) as error:
                 if failures < retries:
                     failures += 1
-                    recorder.wait(_retry_delay(step.retry_delay, failures))
+                    recorder.wait(retry_delay(step.retry_delay, failures))
                     continue
                 finished(index, "failed", (clock() - started) // 1000, None, error)
                 if on_error == "raise":

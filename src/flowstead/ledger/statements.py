@@ -33,7 +33,7 @@ ORDER BY number
 NEXT_DUE_TIME = "SELECT min(due_at) FROM runs WHERE status = 'queued' AND due_at > ?"
 
 CLAIM_RUN = """
-UPDATE runs SET status = 'starting', attempt = attempt + 1, token = ?, epoch = ?, worker = ?,
+UPDATE runs SET status = ?, attempt = attempt + 1, token = ?, epoch = ?, worker = ?,
                 started_at = coalesce(started_at, ?), finished_at = NULL, error = NULL
 WHERE id = ? AND status = 'queued'
 """

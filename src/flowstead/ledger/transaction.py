@@ -79,12 +79,20 @@ class Transaction:
         self.events.append(("run", request.id, "queued"))
         return request.id, True
 
-    def claim(self, run_id: str, *, token: str, epoch: int, worker: str) -> bool:
-        """queued → starting; counts an attempt. Refused when anyone else was first."""
-        accepted = self._execute(sql.CLAIM_RUN, (token, epoch, worker, self.at, run_id)).rowcount == 1
-        if accepted:
-            self.events.append(("run", run_id, "starting"))
-        return accepted
+    def claim(self, fence: Fence, worker: str, *, first_step: bool = False) -> bool:
+        """queued → starting; counts an attempt. Refused when anyone else was first.
+
+        With `first_step` a worker that waits loaded takes the run at once: queued → running, its first step begun.
+        """
+        status = "running" if first_step else "starting"
+        run_id = fence.run_id
+        claimed = (status, fence.token, fence.epoch, worker, self.at, run_id)
+        if self._execute(sql.CLAIM_RUN, claimed).rowcount == 0:
+            return False
+        self.events.append(("run", run_id, status))
+        if first_step:
+            self._begin_step(run_id, 0, 1, self.at)
+        return True
 
     def put_run_files(self, run_id: str, files: Iterable[tuple[str, int, int]]) -> None:
         """Keeps the signatures `(path, size, mtime_ns)` that the run's sources had when it first started."""
