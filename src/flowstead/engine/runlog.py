@@ -21,10 +21,14 @@ class RunLog:
     """Appends to the log of one run. A torn last line, left by a crash, is cut off first; its number is used again."""
 
     def __init__(self, folder: Path, context: dict[str, Any]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        path = os.path.join(folder, NAME)
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            pass
         self._context = context
-        self._file = (folder / NAME).open("ab", buffering=0)
-        self._seq = _mend(folder / NAME) if self._file.tell() else 0
+        self._file = open(path, "ab", buffering=0)
+        self._seq = _mend(Path(path)) if self._file.tell() else 0
         self._lines: list[bytes] = []
         self._partial = b""
         # The worker's thread writes most lines; a cancellation may come from another.
