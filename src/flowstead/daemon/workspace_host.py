@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from flowstead.model.errors import WorkspaceBusy
 from flowstead.model.settings import Settings
 from flowstead.workspace.layout import WorkspaceLayout, home
 from flowstead.workspace.lock import ProcessLock
+from flowstead.workspace.trust import require_trust
 
 SECONDS_BETWEEN_TRIES = 0.05
 
@@ -30,11 +32,16 @@ class WorkspaceHost:
     def __init__(self, root: Path, *, command: str, on_wait: OnWait | None = None) -> None:
         self.layout = WorkspaceLayout.of(root)
         self.settings = Settings.load(home())
-        self.catalog = Catalog(self.layout, time_limit=self.settings.describe_timeout)
         self.reader = LedgerReader(self.layout.ledger)
         self._command = command
         self._on_wait = on_wait
         self._engine: Engine | None = None
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The flows. Raises WorkspaceUntrusted: to describe a flow is to run its code."""
+        require_trust(self.layout)
+        return Catalog(self.layout, time_limit=self.settings.describe_timeout)
 
     @property
     def open_engine(self) -> Engine | None:
@@ -43,8 +50,9 @@ class WorkspaceHost:
 
     @property
     def engine(self) -> Engine:
-        """The engine; opened at the first use. Raises WorkspaceBusy and what opening a ledger raises."""
+        """The engine; opened at the first use. Raises WorkspaceBusy, WorkspaceUntrusted, and a ledger's errors."""
         if self._engine is None:
+            require_trust(self.layout)
             self._engine = self._open()
         return self._engine
 
