@@ -263,11 +263,13 @@ def events(host: WorkspaceHost, *, after: int | None = None) -> Iterator[dict[st
     while True:
         batch = host.reader.events(seq)
         run_ids = {row_id.partition("/")[0] for _, _, kind, row_id, _ in batch if kind in ("run", "step", "artifact")}
-        runs = {run.id: run for run in host.reader.runs_by_id(run_ids)} if run_ids else {}
+        rows = {run.id: run.as_dict() for run in host.reader.runs_by_id(run_ids)} if run_ids else {}
+        # Rows are sent as they are by now, so of several changes to one row the last tells everything.
+        newest = {(kind, row_id): seq for seq, _, kind, row_id, _ in batch}
         for seq, at, kind, row_id, change in batch:
-            run = runs.get(row_id.partition("/")[0])
-            row = None if run is None else run.as_dict()
-            yield {"seq": seq, "at": iso(at), "kind": kind, "id": row_id, "change": change, "row": row}
+            if newest[kind, row_id] == seq:
+                row = rows.get(row_id.partition("/")[0])
+                yield {"seq": seq, "at": iso(at), "kind": kind, "id": row_id, "change": change, "row": row}
         engine = host.open_engine
         if engine is not None and engine.failure is not None:
             raise engine.failure
