@@ -76,11 +76,13 @@ def open_writer(path: Path, *, durability: str) -> sqlite3.Connection:
         return connection
 
 
-def open_reader(path: Path) -> sqlite3.Connection:
-    """A read-only connection to an existing ledger.
+def open_reader(path: Path) -> sqlite3.Connection | None:
+    """A read-only connection to a ledger; None while there is none, or one whose first opening is under way.
 
     Raises LedgerTooNew, LedgerDamaged or StorageError.
     """
+    if not path.exists():
+        return None
     with translated(path):
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",
@@ -91,7 +93,9 @@ def open_reader(path: Path) -> sqlite3.Connection:
             cached_statements=128,
         )
         try:
-            _refuse_newer(connection, path)
+            if _refuse_newer(connection, path) == 0:
+                connection.close()
+                return None
         except BaseException:
             connection.close()
             raise

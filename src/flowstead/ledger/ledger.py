@@ -42,7 +42,12 @@ class Ledger:
         self.path = path
         self._clock = clock
         self._connection = open_writer(path, durability=durability)
-        (self._last_event,) = self._connection.execute(sql.LAST_EVENT).fetchone()
+        try:
+            with translated(path):
+                (self._last_event,) = self._connection.execute(sql.LAST_EVENT).fetchone()
+        except BaseException:
+            self._connection.close()
+            raise
         self._lock = threading.Lock()
         self._queue_lock = threading.Lock()
         self._queue: list[_Write[Any]] = []
@@ -70,6 +75,9 @@ class Ledger:
             if not mine.done:
                 with self._queue_lock:
                     batch, self._queue = self._queue, []
+                # Race: or it took this write along and was interrupted before the commit.
+                if mine not in batch:
+                    batch.append(mine)
                 self._commit(batch)
         if mine.failure is not None:
             raise mine.failure
@@ -88,20 +96,18 @@ class Ledger:
             for write in batch:
                 self._commit([write])
             return
-        for write in batch:
-            write.done = True
         if self._waiters:
             with self._committed:
                 self._committed.notify_all()
 
     def _attempt(self, batch: list[_Write[Any]]) -> None:
         connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
+        seq, committing = self._last_event, False
         try:
+            connection.execute("BEGIN IMMEDIATE")
             transaction = Transaction(connection, self._clock())
             for write in batch:
                 write.result = write.operation(transaction)
-            seq = self._last_event
             if transaction.events:
                 at = transaction.at
                 rows: list[tuple[int, int, str, str, str]] = []
@@ -109,15 +115,24 @@ class Ledger:
                     seq += 1
                     rows.append((seq, at, kind, row_id, change))
                 connection.executemany(sql.PUT_EVENT, rows)
+            committing = True
             connection.execute("COMMIT")
-            self._last_event = seq
-        except BaseException:
+            self._committed_up_to(seq, batch)
+        except BaseException as failure:
             if connection.in_transaction:
                 try:
                     connection.execute("ROLLBACK")
                 except sqlite3.Error:
-                    pass  # a failed COMMIT may have rolled back by itself; the first error is the one to tell
+                    pass  # the first error is the one to tell
+            elif committing and not isinstance(failure, sqlite3.Error):
+                # Race: Ctrl-C is raised once the commit has returned, which then stands.
+                self._committed_up_to(seq, batch)
             raise
+
+    def _committed_up_to(self, seq: int, batch: list[_Write[Any]]) -> None:
+        self._last_event = seq
+        for write in batch:
+            write.done = True
 
     def wait_for_event(self, after: int, timeout: float | None) -> bool:
         """Blocks until an event newer than `after` is committed or `timeout` seconds pass; tells which."""

@@ -32,9 +32,9 @@ class LedgerReader:
         """All rows of one named statement."""
         with self._lock, translated(self.path):
             if self._connection is None:
-                if not self.path.exists():
-                    return []
                 self._connection = open_reader(self.path)
+            if self._connection is None:
+                return []
             return self._connection.execute(statement, parameters).fetchall()
 
     def close(self) -> None:
@@ -84,28 +84,17 @@ class LedgerReader:
         """Runs, newest first; `before` is the number of the last run of the page before this one."""
         if status is not None and status not in STATUSES:
             raise UsageError(f"There is no status {status!r}.", hint="One of: " + ", ".join(STATUSES))
-        conditions: list[str] = []
-        parameters: list[Any] = []
-        for column, value in (("flow = ?", flow), ("status = ?", status), ("number < ?", before)):
-            if value is not None:
-                conditions.append(column)
-                parameters.append(value)
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        statement = f"SELECT {sql.RUN_COLUMNS} FROM runs {where} ORDER BY number DESC LIMIT ?"
-        return self._runs(self.rows(statement, (*parameters, limit)), with_steps=with_steps)
+        given = {"flow": flow, "status": status, "before": before}
+        filters = {name: value for name, value in given.items() if value is not None}
+        return self._runs(self.rows(sql.newest_runs(filters), (*filters.values(), limit)), with_steps=with_steps)
 
     def runs_by_id(self, run_ids: Iterable[str]) -> list[Run]:
         """The runs of these ids, oldest first; ids that are gone are left out."""
-        statement = f"SELECT {sql.RUN_COLUMNS} FROM runs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY number"
-        return self._runs(self.rows(statement, (json.dumps(list(run_ids)),)))
+        return self._runs(self.rows(sql.RUNS_BY_ID, (json.dumps(list(run_ids)),)))
 
     def open_runs(self, flow: str | None = None, statuses: Sequence[str] = ("interrupted",)) -> list[str]:
         """Ids of runs in `statuses`, oldest first."""
-        statement = (
-            "SELECT id FROM runs WHERE status IN (SELECT value FROM json_each(?)) AND (? IS NULL OR +flow = ?)"
-            " ORDER BY number"
-        )
-        return [row[0] for row in self.rows(statement, (json.dumps(list(statuses)), flow, flow))]
+        return [row[0] for row in self.rows(sql.OPEN_RUNS, (json.dumps(list(statuses)), flow, flow))]
 
     def _runs(self, rows: list[tuple[Any, ...]], *, with_steps: bool = True) -> list[Run]:
         ids = json.dumps([row[1] for row in rows])

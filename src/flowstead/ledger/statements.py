@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 # -- runs -------------------------------------------------------------------------------------------------------
 
 INSERT_RUN = """
@@ -36,6 +38,7 @@ CLAIM_RUN = """
 UPDATE runs SET status = ?, attempt = attempt + 1, token = ?, epoch = ?, worker = ?,
                 started_at = coalesce(started_at, ?), finished_at = NULL, error = NULL
 WHERE id = ? AND status = 'queued'
+  AND ? >= coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'epoch'), 0)
 """
 
 RUN_RUNNING = """
@@ -52,12 +55,19 @@ WHERE id = ? AND token = ? AND epoch = ? AND status IN ('starting', 'running', '
 """
 
 NOTE_RUN = """
-UPDATE runs SET metadata = coalesce(?, metadata), summary = coalesce(?, summary), losses = 0
+UPDATE runs SET metadata = coalesce(?, metadata), summary = coalesce(?, summary)
 WHERE id = ? AND token = ?
 """
 
-REQUEUE_RUN = """
-UPDATE runs SET status = 'queued', token = NULL, due_at = ?, losses = losses + ?
+SET_METADATA = "UPDATE runs SET metadata = ? WHERE id = ?"
+
+# Worker losses in a row: a step that succeeded since the run was last queued ends the row. Counted when one is lost,
+# so that a step need not touch its run.
+_LOSSES = """CASE WHEN EXISTS (SELECT 1 FROM step_runs WHERE run_id = runs.id AND step_runs.status = 'succeeded'
+                  AND step_runs.finished_at >= due_at) THEN 0 ELSE losses END"""
+
+REQUEUE_RUN = f"""
+UPDATE runs SET status = 'queued', token = NULL, due_at = ?, losses = ? + {_LOSSES}
 WHERE id = ? AND token = ? AND epoch = ? AND status IN ('starting', 'running')
 """
 
@@ -68,7 +78,10 @@ UPDATE runs SET status = 'cancelled', finished_at = ?, error = NULL
 WHERE id = ? AND status IN ('queued', 'interrupted')
 """
 
-RESUME_RUN = "UPDATE runs SET status = 'queued', due_at = ?, losses = 0 WHERE id = ? AND status = 'interrupted'"
+RESUME_RUN = """
+UPDATE runs SET status = 'queued', due_at = ?, losses = 0, finished_at = NULL, error = NULL
+WHERE id = ? AND status = 'interrupted'
+"""
 
 ABANDONED = "SELECT id, status, worker, flow FROM runs WHERE status IN ('starting', 'running', 'cancelling')"
 
@@ -81,9 +94,23 @@ RUN_COLUMNS = """number, id, flow, version, status, trigger, source_root, source
 queued_at, started_at, finished_at, summary, metadata, error, retry_of"""
 
 RUN_BY_ID = f"SELECT {RUN_COLUMNS} FROM runs WHERE id = ?"
+RUNS_BY_ID = f"SELECT {RUN_COLUMNS} FROM runs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY number"
+RUN_FILTERS = {"flow": "flow = ?", "status": "status = ?", "before": "number < ?"}
 RUNS_BY_ID_PART = "SELECT id FROM runs WHERE id >= ? AND id < ? LIMIT 3"
 RUNS_BY_ID_END = "SELECT id FROM runs WHERE id LIKE ? ESCAPE '\\' LIMIT 3"
-RUN_LOSSES = "SELECT losses FROM runs WHERE id = ?"
+RUN_SOURCE = "SELECT flow, source_root FROM runs WHERE id = ?"
+RUN_LOSSES = f"SELECT {_LOSSES} FROM runs WHERE id = ?"
+
+OPEN_RUNS = """
+SELECT id FROM runs WHERE status IN (SELECT value FROM json_each(?)) AND (? IS NULL OR +flow = ?) ORDER BY number
+"""
+
+
+def newest_runs(filters: Iterable[str]) -> str:
+    """Runs, newest first, that pass the filters (names in RUN_FILTERS, a parameter each); the last one is the limit."""
+    conditions = " AND ".join(RUN_FILTERS[name] for name in filters)
+    return f"SELECT {RUN_COLUMNS} FROM runs {conditions and f'WHERE {conditions}'} ORDER BY number DESC LIMIT ?"
+
 
 # -- steps ------------------------------------------------------------------------------------------------------
 
@@ -119,6 +146,7 @@ FROM step_runs WHERE run_id = ? AND step = ? AND attempt = ?
 # A step about to run again takes the steps after it along: what they gave came from its earlier output.
 SUPERSEDE_STEPS = """
 UPDATE step_runs SET status = 'superseded' WHERE run_id = ? AND step >= ? AND status = 'succeeded'
+RETURNING step, attempt
 """
 
 DROP_CHECKPOINT = "UPDATE step_runs SET checkpoint = NULL WHERE run_id = ? AND step = ?"

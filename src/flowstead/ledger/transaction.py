@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from flowstead.ledger import statements as sql
+from flowstead.model.errors import StaleWriter
 from flowstead.model.run import RunRequest
 
 
@@ -83,11 +84,14 @@ class Transaction:
         """queued → starting; counts an attempt. Refused when anyone else was first.
 
         With `first_step` a worker that waits loaded takes the run at once: queued → running, its first step begun.
+        Raises StaleWriter when a later epoch has begun: another engine has the workspace.
         """
         status = "running" if first_step else "starting"
         run_id = fence.run_id
-        claimed = (status, fence.token, fence.epoch, worker, self.at, run_id)
+        claimed = (status, fence.token, fence.epoch, worker, self.at, run_id, fence.epoch)
         if self._execute(sql.CLAIM_RUN, claimed).rowcount == 0:
+            if fence.epoch < int(self.get_meta("epoch") or 0):
+                raise StaleWriter("Another engine has taken over this workspace.", hint="")
             return False
         self.events.append(("run", run_id, status))
         if first_step:
@@ -172,10 +176,11 @@ class Transaction:
         if not self.accepts(fence):
             return False
         run_id = fence.run_id
-        if rows:
-            self._connection.executemany(sql.PUT_ITEM, [(run_id, step, *row) for row in rows])
-        self._execute(sql.STEP_ITEMS, (total, done, failed, run_id, step, attempt))
-        self.events.append(("step", f"{run_id}/{step}/{attempt}", "progress"))
+        # A thread that a step left behind may still tell of progress: that changes nothing, and is no reason to refuse.
+        if self._execute(sql.STEP_ITEMS, (total, done, failed, run_id, step, attempt)).rowcount:
+            if rows:
+                self._connection.executemany(sql.PUT_ITEM, [(run_id, step, *row) for row in rows])
+            self.events.append(("step", f"{run_id}/{step}/{attempt}", "progress"))
         return True
 
     def resume_at(self, run_id: str, step: int, *, keep_items: bool) -> None:
@@ -183,7 +188,8 @@ class Transaction:
 
         `keep_items` keeps the recorded items of `step` itself, a map that goes on where it stopped.
         """
-        self._execute(sql.SUPERSEDE_STEPS, (run_id, step))
+        for superseded, attempt in self._execute(sql.SUPERSEDE_STEPS, (run_id, step)).fetchall():
+            self.events.append(("step", f"{run_id}/{superseded}/{attempt}", "superseded"))
         self._execute(sql.CLEAR_ITEMS, (run_id, step + 1 if keep_items else step))
 
     def put_artifact(self, fence: Fence, *, step: int | None, name: str, kind: str, path: str, info: str) -> bool:
@@ -213,12 +219,15 @@ class Transaction:
         if not ended:
             return False
         self._close_steps(fence.run_id, status, error)
-        if source_root is not None and status != "interrupted":
-            self._execute(sql.RECORD_FILES, (flow, source_root, status, self.at, fence.run_id))
-            self._execute(sql.DROP_RUN_FILES, (fence.run_id,))
-            self.events.append(("files", f"{flow}", status))
+        if flow is not None and source_root is not None and status != "interrupted":
+            self._record_files(fence.run_id, flow, source_root, status)
         self.events.append(("run", fence.run_id, status))
         return True
+
+    def _record_files(self, run_id: str, flow: str, source_root: str, status: str) -> None:
+        self._execute(sql.RECORD_FILES, (flow, source_root, status, self.at, run_id))
+        self._execute(sql.DROP_RUN_FILES, (run_id,))
+        self.events.append(("files", flow, status))
 
     def _close_steps(self, run_id: str, status: str, error: str | None) -> None:
         closed = self._execute(sql.CLOSE_OPEN_STEPS, (status, self.at, error, run_id)).fetchall()
@@ -265,6 +274,9 @@ class Transaction:
         """Ends what a gone engine had under way as `interrupted`, or `cancelled` where that was asked for."""
         if self._execute(sql.ABANDON_RUN, (status, self.at, error, run_id)).rowcount:
             self._close_steps(run_id, status, None)
+            flow, source_root = self._execute(sql.RUN_SOURCE, (run_id,)).fetchone()
+            if source_root is not None and status != "interrupted":
+                self._record_files(run_id, flow, source_root, status)
             self.events.append(("run", run_id, status))
 
     def drop_checkpoint(self, run_id: str, step: int) -> None:
@@ -275,10 +287,12 @@ class Transaction:
         """Gives a retry the recorded `(step, attempt)` outcomes of the run it retries, and items up to a step."""
         for step, attempt in steps:
             self._execute(sql.COPY_STEP, (target_run, source_run, step, attempt))
+            self.events.append(("step", f"{target_run}/{step}/1", "succeeded"))
         self._execute(sql.COPY_ITEMS, (target_run, source_run, up_to))
 
     def note(self, run_id: str, metadata: str) -> None:
-        self._execute("UPDATE runs SET metadata = ? WHERE id = ?", (metadata, run_id))
+        """Gives a run that was just queued the metadata, as JSON text, that it begins with."""
+        self._execute(sql.SET_METADATA, (metadata, run_id))
 
     # -- flows, meta, retention --------------------------------------------------------------------------------
 
