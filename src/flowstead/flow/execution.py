@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowstead.flow.batch import Batch, FileRef, ItemResult
@@ -95,6 +96,8 @@ def run_steps(
         context.current = value
         if step.save_as is not None:
             context.objects[step.save_as] = value
+        if isinstance(value, Path):
+            context.metadata.setdefault("step_outputs", {})[step.label] = value
         recorder.step_succeeded(step, value, context)
         if stop_after is not None and step.save_as == stop_after:
             return

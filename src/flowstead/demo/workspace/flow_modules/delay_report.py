@@ -164,5 +164,5 @@ def write_page(context: FlowContext) -> Path:
         "",
         "All tables are in `delays.xlsx`.",
     ]
-    context.report("\n".join(lines) + "\n", "delays")
+    context.report("\n".join(lines) + "\n")
     return context.mirror.root_file("delays.xlsx")
