@@ -128,8 +128,9 @@ class FlowContext:
     `current`: the value so far; a step's return value becomes it. `objects`: the waypoints, by name. `params`: the
     answers to what the flow asks, by name. `metadata`: notes kept with the run; it holds `run_id`, `started_at_utc`,
     `step_outputs` (paths that steps returned, by label, once there is one) and, in a run of one file, `file_hash`
-    (SHA-1 of the file's posix path relative to the source root). `summary`: one line that says how the run went. `source`, `mirror`: path namespaces, or None. `config`: the workspace's settings.
-    `log`: lines for the run's log. `debug`: frames and values to look at later.
+    (SHA-1 of the file's posix path relative to the source root). `summary`: one line that says how the run went.
+    `source`, `mirror`: path namespaces, or None. `config`: the workspace's settings. `log`: lines for the run's log.
+    `debug`: frames and values to look at later.
     """
 
     def __init__(
