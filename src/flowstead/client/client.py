@@ -11,7 +11,7 @@ class Transport(Protocol):
 
     def request(self, method: str, path: str, fields: dict[str, Any]) -> Any: ...
 
-    def stream(self, path: str, fields: dict[str, Any]) -> Iterator[dict[str, Any] | None]: ...
+    def stream(self, method: str, path: str, fields: dict[str, Any]) -> Iterator[dict[str, Any] | None]: ...
 
     def close(self) -> None: ...
 
@@ -40,10 +40,27 @@ class Client:
         """One flow with plan, text and its last `runs`. Raises FlowNotFound."""
         return self._transport.request("GET", f"/flows/{name}", {"runs": runs})
 
+    def check(self, name: str | None = None) -> list[dict[str, Any]]:
+        """One flow, or all, looked at anew, each with its `warnings`: `[{code, message, line}]`. Raises FlowNotFound."""
+        return self._transport.request("GET", "/check", {"name": name})["flows"]
+
+    def preview(self, name: str, **fields: Any) -> Iterator[dict[str, Any] | None]:
+        """Runs a flow up to a waypoint, recording nothing; fields are use, rows and params.
+
+        Gives `{"output": text}` as the flow prints, None while nothing happens, at last `{"value": {...}}`. Raises
+        FlowNotFound, FlowBroken, UsageError, and FlowsteadError with what went wrong in the flow.
+        """
+        return self._transport.stream("POST", f"/flows/{name}/preview", fields)
+
+    def doctor(self) -> list[dict[str, Any]]:
+        """What is well and what is not on this machine and in this workspace: `[{name, status, message, hint}]`."""
+        return self._transport.request("GET", "/doctor", {})["checks"]
+
     def start(self, flow: str, **fields: Any) -> dict[str, Any]:
         """Starts a flow; fields are params, source, force, retry_failed, new and key.
 
-        Returns `{started, resumed, waiting, files, failed_before}`. Raises FlowNotFound, FlowBroken, ParameterError,
+        Returns `{started, resumed, waiting, source, files, failed_before, after}`; `after` is the number of the last
+        event before it. Raises FlowNotFound, FlowBroken, ParameterError,
         UsageError, NotFound (the source) and WorkspaceBusy.
         """
         return self._transport.request("POST", f"/flows/{flow}/start", fields)
@@ -65,7 +82,7 @@ class Client:
 
     def log(self, run_id: str, *, after: int = 0, follow: bool = False) -> Iterator[dict[str, Any] | None]:
         """Log lines; with `follow` until the run ends, None while nothing happens. Raises RunNotFound."""
-        return self._transport.stream(f"/runs/{run_id}/log", {"after": after, "follow": follow})
+        return self._transport.stream("GET", f"/runs/{run_id}/log", {"after": after, "follow": follow})
 
     def cancel(self, run_id: str) -> dict[str, Any]:
         """Cancels; returns the run. Raises RunNotFound, TransitionRefused."""
@@ -82,4 +99,4 @@ class Client:
 
     def events(self, *, after: int | None = None) -> Iterator[dict[str, Any] | None]:
         """Changes in order, without end, None while nothing happens; see the route of this name."""
-        return self._transport.stream("/events", {"after": after})
+        return self._transport.stream("GET", "/events", {"after": after})

@@ -20,8 +20,8 @@ class EmbeddedTransport:
         route, values = find(method, path)
         return route.handler(self._host, **values, **fields)
 
-    def stream(self, path: str, fields: dict[str, Any]) -> Iterator[dict[str, Any] | None]:
-        return self.request("GET", path, fields)
+    def stream(self, method: str, path: str, fields: dict[str, Any]) -> Iterator[dict[str, Any] | None]:
+        return self.request(method, path, fields)
 
     def close(self) -> None:
         self._host.close()
@@ -31,6 +31,6 @@ def embedded(root: Path, *, command: str, on_wait: OnWait | None = None) -> Embe
     """Serves the workspace at `root` to a client in this process.
 
     `command` is what other processes are told that holds the workspace, once something runs; see WorkspaceHost for
-    `on_wait`. Raises WorkspaceNotFound and UsageError (settings).
+    `on_wait`. Raises WorkspaceNotFound.
     """
     return EmbeddedTransport(WorkspaceHost(root, command=command, on_wait=on_wait))

@@ -14,6 +14,9 @@ from typing import Any
 import orjson
 
 from flowstead.catalog import CatalogEntry
+from flowstead.daemon.checking import warnings
+from flowstead.daemon.doctor import diagnose
+from flowstead.daemon.previewing import preview_flow
 from flowstead.daemon.workspace_host import WorkspaceHost
 from flowstead.engine.inbox import Inbox
 from flowstead.engine.runlog import read_lines
@@ -77,6 +80,12 @@ def show_flow(host: WorkspaceHost, name: str, *, runs: int = 5) -> dict[str, Any
     return flow
 
 
+def check_flows(host: WorkspaceHost, *, name: str | None = None) -> dict[str, Any]:
+    """One flow, or all, with remembered errors looked at anew, and warnings for what will go wrong when it runs."""
+    entries = host.catalog.entries(again=True) if name is None else [host.catalog.entry(name)]
+    return {"flows": [{**_flow(host, entry), "warnings": warnings(entry)} for entry in entries]}
+
+
 def _flow(host: WorkspaceHost, entry: CatalogEntry) -> dict[str, Any]:
     spec = entry.spec
     return {
@@ -129,9 +138,10 @@ def start(
     )
     host.catalog.entry(name)  # an unknown name is told before the workspace is waited for
     engine = host.engine
+    after = engine.ledger.last_event
     started = start_flow(engine, request)
     engine.include([name])
-    return started.as_dict()
+    return {**started.as_dict(), "after": after}
 
 
 # -- runs -------------------------------------------------------------------------------------------------------
@@ -223,19 +233,24 @@ def retry_run(host: WorkspaceHost, run_id: str, *, from_step: str | None = None)
         if index is None:
             known = ", ".join(step.name for step in run.steps)
             raise UsageError(f"Run {full_id} has no step {from_step!r}.", hint=f"Its steps are: {known}.")
-    return {"started": [host.engine.retry(full_id, index)], "resumed": [], "waiting": []}
+    engine = host.engine
+    after = engine.ledger.last_event
+    return {"started": [engine.retry(full_id, index)], "resumed": [], "waiting": [], "after": after}
 
 
 def resume_run(host: WorkspaceHost, run_id: str) -> dict[str, Any]:
     """Lets an interrupted run go on."""
     full_id = host.reader.run_id(run_id)
-    host.engine.resume(full_id)
-    return {"started": [], "resumed": [full_id], "waiting": []}
+    engine = host.engine
+    after = engine.ledger.last_event
+    engine.resume(full_id)
+    return {"started": [], "resumed": [full_id], "waiting": [], "after": after}
 
 
 def resume_all(host: WorkspaceHost) -> dict[str, Any]:
     """Lets every interrupted run go on that may, and those that still wait in the queue."""
     engine = host.engine
+    after = engine.ledger.last_event
     resumed: list[str] = []
     for run in host.reader.runs_by_id(host.reader.open_runs()):
         if "resume" in run.actions:
@@ -243,7 +258,7 @@ def resume_all(host: WorkspaceHost) -> dict[str, Any]:
             resumed.append(run.id)
     waiting = [run_id for run_id in host.reader.open_runs(statuses=("queued",)) if run_id not in resumed]
     engine.include({run.flow for run in host.reader.runs_by_id(waiting)})
-    return {"started": [], "resumed": resumed, "waiting": waiting}
+    return {"started": [], "resumed": resumed, "waiting": waiting, "after": after}
 
 
 def runs_by_id(host: WorkspaceHost, *, ids: list[str]) -> dict[str, Any]:
@@ -286,6 +301,9 @@ ROUTES = (
     Route("GET", "/flows", list_flows),
     Route("GET", "/flows/{name}", show_flow),
     Route("POST", "/flows/{name}/start", start),
+    Route("POST", "/flows/{name}/preview", preview_flow, streams=True),
+    Route("GET", "/check", check_flows),
+    Route("GET", "/doctor", diagnose),
     Route("GET", "/runs", list_runs),
     Route("POST", "/runs/by-id", runs_by_id),
     Route("POST", "/runs/resume", resume_all),

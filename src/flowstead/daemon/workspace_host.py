@@ -31,11 +31,15 @@ class WorkspaceHost:
 
     def __init__(self, root: Path, *, command: str, on_wait: OnWait | None = None) -> None:
         self.layout = WorkspaceLayout.of(root)
-        self.settings = Settings.load(home())
         self.reader = LedgerReader(self.layout.ledger)
         self._command = command
         self._on_wait = on_wait
         self._engine: Engine | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings of this machine. Raises UsageError naming a bad entry."""
+        return Settings.load(home())
 
     @cached_property
     def catalog(self) -> Catalog:

@@ -37,13 +37,14 @@ class StartRequest:
 class Started:
     """What came of it: ids of runs started now, of interrupted ones that go on, of ones that were waiting already.
 
-    `files` counts the source files seen, None for a flow without a source; `failed_before` those that wait for a
+    `files` counts the files seen in `source`, both None for a flow without one; `failed_before` those that wait for a
     change because their last run failed.
     """
 
     started: tuple[str, ...] = ()
     resumed: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
+    source: str | None = None
     files: int | None = None
     failed_before: int = 0
 
@@ -52,6 +53,7 @@ class Started:
             "started": list(self.started),
             "resumed": list(self.resumed),
             "waiting": list(self.waiting),
+            "source": self.source,
             "files": self.files,
             "failed_before": self.failed_before,
         }
@@ -92,7 +94,7 @@ def start_flow(engine: Engine, request: StartRequest) -> Started:
         for path in paths
     ]
     started = [run_id for run_id, _ in engine.start_runs(requests, secrets)] if requests else []
-    return Started(tuple(started), resumed, waiting, len(sources.files), sources.failed_before)
+    return Started(tuple(started), resumed, waiting, sources.root, len(sources.files), sources.failed_before)
 
 
 def working(entry: CatalogEntry) -> FlowSpec:

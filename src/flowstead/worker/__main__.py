@@ -57,6 +57,10 @@ def main() -> int:
             return 0
         if frame["type"] == "run":
             execute(channel, flow, frame, root)
+        elif frame["type"] == "preview":
+            from flowstead.worker.preview import preview
+
+            preview(channel, flow, frame, root)
 
 
 def _replace(fd: int, new: int) -> None:
