@@ -1,23 +1,34 @@
 """Checkpoints: a step's output written so that a later process has it back, exactly, or not at all.
 
-A checkpoint is a small JSON object: `{"kind": "json", "text"}`, or `{"kind": "path", "path", "size", "mtime_ns"}`, or
-`{"kind": "arrow" | "pickle", "file", "size", "crc", "type"}` with `file` relative to the run's folder.
+A checkpoint is a small JSON object: `{"kind": "json", "text"}`, or `{"kind": "path", "value", "path", "size",
+"mtime_ns"}` with `path` absolute, or `{"kind": "arrow" | "pickle", "file", "size", "crc", "type"}` with `file` relative
+to the run's folder.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import json
 import math
 import os
 import pickle
+import stat
 import zlib
 from collections.abc import Callable
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, BinaryIO
 
 SMALL = 16_384
 """Characters of JSON that still go inline into the ledger's row."""
+
+LARGEST_INLINE_INT = 2000
+"""Bits of an int that still goes inline; Python refuses to read ones of many thousand digits from text."""
+
+DEEPEST_INLINE = 50
+"""Lists and dicts within each other that still go inline."""
+
+_PATH = type(Path())
 
 CHEAP_BYTES = 1 << 20
 """An output of up to this size is always worth a checkpoint."""
@@ -32,28 +43,32 @@ class CheckpointDamaged(Exception):
 
 def inline(value: Any) -> str | None:
     """`value` as JSON text that reads back equal and of the same types, or None when it is not small and plain."""
-    budget = [512]
-    if not _plain(value, budget):
+    if not _plain(value, [SMALL], 0):
         return None
     text = json.dumps(value, separators=(",", ":"))
     return text if len(text) <= SMALL else None
 
 
-def _plain(value: Any, budget: list[int]) -> bool:
+def _plain(value: Any, left: list[int], depth: int) -> bool:
     kind = type(value)
-    if value is None or kind is bool or kind is int:
+    if value is None or kind is bool:
         return True
-    if kind is str:
-        return len(value) <= SMALL
+    if kind is int:
+        return value.bit_length() <= LARGEST_INLINE_INT
     if kind is float:
         return math.isfinite(value)
-    budget[0] -= 1
-    if budget[0] < 0:
+    left[0] -= len(value) if kind is str else 2
+    if left[0] < 0 or depth > DEEPEST_INLINE:
         return False
+    if kind is str:
+        return True
     if kind is list:
-        return len(value) <= 1000 and all(_plain(each, budget) for each in value)
+        return len(value) <= 1000 and all(_plain(each, left, depth + 1) for each in value)
     if kind is dict:
-        return len(value) <= 1000 and all(type(key) is str and _plain(each, budget) for key, each in value.items())
+        return len(value) <= 1000 and all(
+            type(key) is str and _plain(key, left, depth) and _plain(each, left, depth + 1)
+            for key, each in value.items()
+        )
     return False
 
 
@@ -61,18 +76,16 @@ def save(value: Any, folder: Path, stem: str, *, allowance: float | None) -> dic
     """Writes a checkpoint of `value` as `<folder>/checkpoints/<stem>.*` where it needs a file.
 
     `allowance` is how many bytes it may take (None: any). Returns the checkpoint, or None when the value cannot be
-    stored or is too large for the allowance: then a run resumes further back.
+    stored or is too large for the allowance: then a run resumes further back. Raises OSError when the disk is full.
     """
     text = inline(value)
     if text is not None:
         return {"kind": "json", "text": text}
-    if isinstance(value, PurePath):
-        return _path(value)
+    if type(value) is _PATH and (existing := _path(value)) is not None:
+        return existing
     frame = _frame_type(value)
     if frame is not None:
-        if allowance is not None and _frame_size(value) > allowance:
-            return None
-        return _write(folder, f"{stem}.arrow", lambda path: _write_arrow(value, frame, path), "arrow", frame)
+        return _write(folder, f"{stem}.arrow", lambda path: _write_arrow(value, frame, path, allowance), "arrow", frame)
     return _write(folder, f"{stem}.pickle", lambda path: _pickle(value, path, allowance), "pickle", None)
 
 
@@ -82,7 +95,9 @@ def load(checkpoint: dict[str, Any], folder: Path) -> Any:
     if kind == "json":
         return json.loads(checkpoint["text"])
     if kind == "path":
-        return Path(checkpoint["path"])
+        if not intact(checkpoint, folder):
+            raise CheckpointDamaged(f"{checkpoint['path']} is gone, or not as it was")
+        return Path(checkpoint["value"])
     path = folder / checkpoint["file"]
     try:
         data = path.read_bytes()
@@ -115,30 +130,33 @@ def intact(checkpoint: dict[str, Any], folder: Path) -> bool:
         return False
 
 
-def _path(value: PurePath) -> dict[str, Any] | None:
+def _path(value: Path) -> dict[str, Any] | None:
     try:
-        found = os.stat(value)
+        # Absolute: the engine that looks whether it is intact has another current folder.
+        path = os.path.abspath(value)
+        found = os.stat(path)
     except (OSError, ValueError):
         return None
-    if not os.path.isfile(value):
-        return {"kind": "path", "path": str(value), "size": None, "mtime_ns": None}
-    return {"kind": "path", "path": str(value), "size": found.st_size, "mtime_ns": found.st_mtime_ns}
+    signature = (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (None, None)
+    return {"kind": "path", "value": str(value), "path": path, "size": signature[0], "mtime_ns": signature[1]}
 
 
 class _TooLarge(Exception):
     pass
 
 
-class _Bounded:
-    """A file for the pickler that stops at an allowance of bytes."""
+class _Bounded(io.RawIOBase):
+    """A file to write that stops at an allowance of bytes."""
 
     def __init__(self, file: BinaryIO, allowance: float) -> None:
         self._file = file
         self._left = allowance
 
+    def writable(self) -> bool:
+        return True
+
     def write(self, data: Any) -> int:
-        size = data.nbytes if isinstance(data, memoryview | pickle.PickleBuffer) else len(data)
-        self._left -= size
+        self._left -= memoryview(data).nbytes
         if self._left < 0:
             raise _TooLarge
         return self._file.write(data)
@@ -152,14 +170,12 @@ def _write(folder: Path, name: str, writer: Callable[[Path], None], kind: str, f
         writer(beside)
         size, crc = _sum(beside)
         os.replace(beside, target)
-    except OSError as error:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        return None
-    except Exception:
-        # Whatever a user's type raises while it is pickled only means that it has no checkpoint.
-        beside.unlink(missing_ok=True)
+        # Whatever a user's type raises while it is stored, a panic of native code included, only means that it has no
+        # checkpoint.
         return None
     return {"kind": kind, "file": f"checkpoints/{name}", "size": size, "crc": crc, "type": frame}
 
@@ -181,47 +197,57 @@ def _pickle(value: Any, path: Path, allowance: float | None) -> None:
 
 def _frame_type(value: Any) -> str | None:
     kind = type(value)
-    return {
-        ("polars", "DataFrame"): "polars",
-        ("pandas", "DataFrame"): "pandas",
-        ("pyarrow", "Table"): "pyarrow",
-        ("duckdb", "DuckDBPyRelation"): "pyarrow",
-    }.get((kind.__module__.partition(".")[0].lstrip("_"), kind.__name__))
+    frame = _FRAMES.get((str(kind.__module__).partition(".")[0].lstrip("_"), kind.__name__))
+    if frame == "pandas" and any(str(dtype) == "object" for dtype in (*value.dtypes, value.index.dtype)):
+        return None  # Arrow would choose types for such a column; pickled, it comes back as it was
+    return frame
 
 
-def _frame_size(value: Any) -> int:
-    for measure in ("estimated_size", "get_total_buffer_size"):
-        if hasattr(value, measure):
-            return int(getattr(value, measure)())
-    if hasattr(value, "memory_usage"):
-        return int(value.memory_usage(index=True).sum())
-    return 0
+_FRAMES = {
+    ("polars", "DataFrame"): "polars",
+    ("pandas", "DataFrame"): "pandas",
+    ("pyarrow", "Table"): "pyarrow",
+    ("duckdb", "DuckDBPyRelation"): "duckdb",
+}
 
 
-def _write_arrow(value: Any, frame: str, path: Path) -> None:
+def _write_arrow(value: Any, frame: str, path: Path, allowance: float | None) -> None:
     if frame == "polars":
+        if allowance is not None and value.estimated_size() > allowance:
+            raise _TooLarge
         value.write_ipc(path)
         return
     import pyarrow
 
-    if frame == "pandas":
-        table = pyarrow.Table.from_pandas(value)
+    if frame == "duckdb":
+        # In batches, for a result may be larger than memory; of a relation of its own, for the author may be at the
+        # middle of this one's result.
+        batches = value.select("*").to_arrow_reader()
     else:
-        table = value if isinstance(value, pyarrow.Table) else value.to_arrow_table()
-    with pyarrow.ipc.new_file(str(path), table.schema) as writer:
-        writer.write_table(table)
+        table = pyarrow.Table.from_pandas(value) if frame == "pandas" else value
+        if allowance is not None and table.nbytes > allowance:
+            raise _TooLarge
+        batches = table.to_reader()
+    # Closed in any case: a connection with an open result takes no other query.
+    with batches, path.open("wb") as file:
+        target: Any = file if allowance is None else _Bounded(file, allowance)
+        with pyarrow.ipc.new_file(target, batches.schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
 
 
 def _read_arrow(data: bytes, frame: str) -> Any:
     if frame == "polars":
-        import io
-
         import polars
 
-        return polars.read_ipc(io.BytesIO(data), use_pyarrow=False, memory_map=False)
+        return polars.read_ipc(io.BytesIO(data))
     import pyarrow
 
     table = pyarrow.ipc.open_file(pyarrow.BufferReader(data)).read_all()
+    if frame == "duckdb":
+        import duckdb
+
+        return duckdb.from_arrow(table)
     return table.to_pandas() if frame == "pandas" else table
 
 
