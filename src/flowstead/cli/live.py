@@ -1,0 +1,106 @@
+"""Live progress on a terminal: a line for each run under way, below the lines that stay."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from flowstead.cli import words
+from flowstead.cli.screen import look_of
+from flowstead.cli.telling import Row, Teller
+from flowstead.model.run import ACTIVE, short_id
+
+_MOST_LINES = 8
+_STYLES = {"amber": "yellow", "orange": "dark_orange"}
+
+
+class LiveView:
+    """Shows a teller's runs until it is left; redraws itself ten times a second."""
+
+    def __init__(self, teller: Teller) -> None:
+        self._teller = teller
+        self._console = Console(file=teller.screen.stream, highlight=False, emoji=False, markup=False)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._render,
+            refresh_per_second=10,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> LiveView:
+        self._live.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._live.stop()
+
+    def print(self, lines: Iterable[str]) -> None:
+        """Prints lines that stay, above the live ones."""
+        for line in lines:
+            self._console.print(Text.from_ansi(line), soft_wrap=True)
+
+    def _render(self) -> RenderableType:
+        teller = self._teller
+        rows = list(teller.rows.values())
+        active = [row for row in rows if row["status"] in ACTIVE]
+        grid = Table.grid(padding=(0, 2), expand=False)
+        for _ in range(5):
+            grid.add_column(no_wrap=True, overflow="ellipsis")
+        for row in active[:_MOST_LINES]:
+            grid.add_row(*self._line(row))
+        if len(rows) == 1:
+            return grid if active else Text("  waiting for its turn", style="dim")
+        whole = Table.grid()
+        whole.add_row(grid)
+        whole.add_row(self._summary(len(rows)))
+        return whole
+
+    def _line(self, row: Row) -> list[RenderableType]:
+        teller, screen = self._teller, self._teller.screen
+        begun = teller.begun_at.get(row["id"], time.monotonic())
+        glyph = Text(screen.plain_glyph(row["status"]), style=_style(row["status"]))
+        what = Text("" if teller.single else f"{short_id(row['id'])}  {teller.name(row)}")
+        step = next((each for each in row["steps"] if each["status"] == "running"), None)
+        label = step["label"] if step and row["status"] == "running" else row["status"]
+        line: list[RenderableType] = [Text.assemble("  " if teller.single else "", glyph, " ", what), Text(label)]
+        if teller.single:
+            line = [Text.assemble("  ", glyph, " ", label), ""]
+        line += [*_progress(step), Text(words.duration((time.monotonic() - begun) * 1000), style="dim")]
+        return line
+
+    def _summary(self, total: int) -> Text:
+        counts = self._teller.counts()
+        done = sum(number for number, status in counts if status not in (*ACTIVE, "queued"))
+        text = Text(f"{words.count(total, 'run')}: ", style="dim")
+        text.append(f"{done:,} done")
+        for number, status in counts:
+            if status in ("running", "cancelling", "failed", "interrupted", "cancelled"):
+                text.append(", ").append(f"{number:,} {status}", style=_style(status))
+            elif status == "queued":
+                text.append(f", {number:,} waiting", style="dim")
+        return text
+
+
+def _progress(step: Row | None) -> tuple[RenderableType, RenderableType]:
+    if step is None or step["items_done"] is None:
+        return "", ""
+    done, total = step["items_done"], step["items_total"]
+    if not total:
+        return "", Text(f"{done:,}")
+    count = Text(f"{done:,}/{total:,}")
+    if step["items_failed"]:
+        count.append(f"  {step['items_failed']:,} failed", style="red")
+    return ProgressBar(total=total, completed=done, width=20, complete_style="blue", finished_style="blue"), count
+
+
+def _style(status: str) -> str:
+    colour = look_of(status)
+    return _STYLES.get(colour, colour)
