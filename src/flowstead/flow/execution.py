@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -54,7 +55,7 @@ class MapItemFailed(StepFailure):
 
     def __init__(self, index: int, item: Any, cause: BaseException) -> None:
         super().__init__(
-            f"Item {index} ({_named(item)}) failed: {type(cause).__name__}: {cause}",
+            f"Item {index} ({_named(item)}) failed: {type(cause).__name__}: {_words(str, cause)}",
             code="map-item-failed",
             hint='Fix it and retry (finished items are kept), or let the map go on with on_error="collect" or "skip".',
         )
@@ -111,9 +112,10 @@ def _attempt(step: Step, context: FlowContext, recorder: Recorder, failures: int
             return _BODIES[step.kind](step, context, recorder)
         except RunCancelled:
             raise
-        except (Exception, SystemExit) as error:
-            # A map retries its items one by one; the step itself is not repeated on top of that.
-            retries = 0 if step.kind == "map" else step.retries
+        except BaseException as error:
+            # A map retries its items one by one; the step itself is not repeated on top of that. Ctrl-C in an author's
+            # own process is no failure to try again.
+            retries = 0 if step.kind == "map" or isinstance(error, KeyboardInterrupt) else step.retries
             if failures >= retries:
                 recorder.step_failed(step, error, context, None)
                 raise
@@ -126,12 +128,13 @@ def _attempt(step: Step, context: FlowContext, recorder: Recorder, failures: int
 
 def retry_delay(base: float, failures: int) -> float:
     """Exponential back-off with full jitter above half (Brooker, "Exponential Backoff And Jitter", 2015)."""
-    ceiling = min(LONGEST_RETRY_DELAY, base * 2 ** (failures - 1))
+    ceiling = min(LONGEST_RETRY_DELAY, base * 2 ** min(failures - 1, 62))
     return ceiling * (0.5 + random.random() / 2)
 
 
 def _run_step(step: Step, context: FlowContext, recorder: Recorder) -> Any:
-    return step.fn(context)
+    function: Any = step.fn
+    return function(context)
 
 
 def _run_collect(step: Step, context: FlowContext, recorder: Recorder) -> Batch:
@@ -194,7 +197,8 @@ def _kept(step: Step, index: int, item: Any, value: Any) -> Any:
 def _item_runner(
     step: Step, context: FlowContext, recorder: Recorder, items: list[Any], results: list[Any]
 ) -> Callable[[int], None]:
-    function, takes_context, on_error, retries = step.fn, step.takes_context, step.on_error, step.retries
+    function: Any = step.fn
+    takes_context, on_error, retries = step.takes_context, step.on_error, step.retries
     finished, clock = recorder.item_finished, time.perf_counter_ns
     collecting = on_error == "collect"
 
@@ -206,9 +210,9 @@ def _item_runner(
         while True:
             try:
                 value = function(context, item) if takes_context else function(item)
-            except RunCancelled:
+            except (RunCancelled, KeyboardInterrupt):
                 raise
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 if failures < retries:
                     failures += 1
                     recorder.wait(retry_delay(step.retry_delay, failures))
@@ -247,13 +251,24 @@ def _run_threads(workers: int, waiting: list[int], run_item: Callable[[int], Non
     threads = [threading.Thread(target=work, name=f"map-{n}", daemon=True) for n in range(min(workers, len(waiting)))]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException as interruption:
+        failures.append(interruption)
+        raise
     if failures:
         raise failures[0]
 
 
 def _named(item: Any) -> str:
-    name = getattr(item, "name", None)
-    text = name if isinstance(name, str) else repr(item)
+    name = getattr(item, "name", None) if isinstance(item, os.PathLike) else None
+    text = name if isinstance(name, str) else _words(repr, item)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _words(told: Callable[[Any], str], value: Any) -> str:
+    try:
+        return told(value)
+    except Exception:
+        return f"<{type(value).__name__}>"

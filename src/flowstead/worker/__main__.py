@@ -27,11 +27,10 @@ def main() -> int:
         return 1
     _limit_memory(start.get("memory_mb"))
     origin, root = Path(start["origin"]), Path(start["workspace_root"])
-    os.chdir(origin.parent)
-    from flowstead.flow.failures import describe_failure
     from flowstead.flow.loading import load_version
 
     try:
+        os.chdir(origin.parent)
         flow = load_version(
             Path(start["version"]),
             Path(start["helpers"]) if start["helpers"] else None,
@@ -39,7 +38,9 @@ def main() -> int:
             stem=start["stem"],
             workspace_root=root,
         )
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        from flowstead.flow.failures import describe_failure
+
         channel.send(
             {"type": "broken", "protocol": PROTOCOL, "error": describe_failure(error, root, code="flow-broken")}
         )

@@ -89,6 +89,21 @@ def save(value: Any, folder: Path, stem: str, *, allowance: float | None) -> dic
     return _write(folder, f"{stem}.pickle", lambda path: _pickle(value, path, allowance), "pickle", None)
 
 
+def storable(values: dict[int, Any], allowance: float | None) -> dict[int, Any]:
+    """Those of `values` that can be pickled, each by itself, as long as they fit into the allowance."""
+    kept: dict[int, Any] = {}
+    left = math.inf if allowance is None else allowance
+    with open(os.devnull, "wb") as nowhere:
+        for index, value in values.items():
+            measured = _Bounded(nowhere, left)
+            try:
+                pickle.Pickler(measured, protocol=5).dump(value)
+            except BaseException:
+                continue
+            kept[index], left = value, measured.left
+    return kept
+
+
 def load(checkpoint: dict[str, Any], folder: Path) -> Any:
     """The value that `save` stored. Raises CheckpointDamaged."""
     kind = checkpoint["kind"]
@@ -150,14 +165,14 @@ class _Bounded(io.RawIOBase):
 
     def __init__(self, file: BinaryIO, allowance: float) -> None:
         self._file = file
-        self._left = allowance
+        self.left = allowance
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        self._left -= memoryview(data).nbytes
-        if self._left < 0:
+        self.left -= memoryview(data).nbytes
+        if self.left < 0:
             raise _TooLarge
         return self._file.write(data)
 

@@ -13,7 +13,8 @@ from flowstead.flow.batch import Batch
 from flowstead.flow.errors import RunCancelled, StepFailure
 from flowstead.flow.execution import Recorder
 from flowstead.worker import checkpoints
-from flowstead.worker.channel import Channel
+from flowstead.worker.channel import Channel, encode
+from flowstead.worker.native_output import flush_native_output
 
 if TYPE_CHECKING:
     from flowstead.flow.context import FlowContext
@@ -23,6 +24,8 @@ ITEMS_AT_ONCE = 100
 SECONDS_BETWEEN_ITEM_FRAMES = 0.2
 SECONDS_BETWEEN_LOOKS = 0.02
 SECONDS_BETWEEN_PROGRESS = 0.1
+
+_LARGEST = 2**63 - 1
 
 
 def now_us() -> int:
@@ -58,11 +61,12 @@ class EngineRecorder(Recorder):
         self._unanswered = 0
         self._next_look = 0.0
         self._next_progress = 0.0
+        self._told: tuple[int, int | None] | None = None
         self._map: _MapBatch | None = None
 
     def remember(self, context: FlowContext) -> None:
         """Takes the context's metadata as already recorded."""
-        self._metadata = _json(context.metadata)
+        self._metadata = encode(context.metadata)
 
     # -- steps -------------------------------------------------------------------------------------------------
 
@@ -92,7 +96,7 @@ class EngineRecorder(Recorder):
             "ends": "succeeded" if last else None,
         }
         self._note(frame, context)
-        self._flush_output()
+        self.flush_output()
         with self._lock:
             self._channel.send(frame)
             if last:
@@ -107,12 +111,20 @@ class EngineRecorder(Recorder):
         if step.checkpoint is False:
             return None
         certain = step.checkpoint is True or step.save_as is not None
-        allowance = None if certain else checkpoints.auto_allowance(duration_us)
-        saved = checkpoints.save(value, self._folder, f"step-{step.index}", allowance=allowance)
-        return None if saved is None else _json(saved)
+        return self._store(value, f"step-{step.index}", None if certain else checkpoints.auto_allowance(duration_us))
+
+    def _store(self, value: Any, stem: str, allowance: float | None) -> str | None:
+        try:
+            saved = checkpoints.save(value, self._folder, stem, allowance=allowance)
+        except OSError as error:
+            # The run goes on: what could not be kept is made again if it has to be resumed.
+            self.log("warning", f"A checkpoint could not be written: {error.strerror}.", {"code": "disk-full"})
+            return None
+        # Plain ASCII, in which every text and path comes back exactly.
+        return None if saved is None else json.dumps(saved, separators=(",", ":"))
 
     def step_failed(self, step: Step, error: BaseException, context: FlowContext, retry_in: float | None) -> None:
-        described = self._describe(error, "step-failed")
+        described = self.describe(error, "step-failed")
         described["step"] = step.label
         frame: dict[str, Any] = {
             "type": "step_finished",
@@ -125,7 +137,7 @@ class EngineRecorder(Recorder):
             "ends": "failed" if retry_in is None else None,
         }
         self._note(frame, context)
-        self._flush_output()
+        self.flush_output()
         with self._lock:
             self._channel.send(frame)
             if retry_in is None:
@@ -135,27 +147,53 @@ class EngineRecorder(Recorder):
             self._await_answers()
         self._raise_if_cancelled()
 
-    def _describe(self, error: BaseException, code: str) -> dict[str, Any]:
+    def describe(self, error: BaseException, code: str) -> dict[str, Any]:
         # Imported only once something fails: it costs a worker a tenth of its start.
-        from flowstead.flow.failures import describe_failure
+        try:
+            from flowstead.flow.failures import describe_failure
 
-        return describe_failure(error, self._root, code=code)
+            return describe_failure(error, self._root, code=code)
+        except BaseException:
+            # Parts of it raise themselves, or memory is still short.
+            kind = type(error).__name__
+            return {
+                "code": "step-memory" if isinstance(error, MemoryError) else code,
+                "type": kind,
+                "message": f"{kind} (it cannot be described)",
+                "file": None,
+                "line": None,
+                "source": None,
+                "hint": "",
+                "traceback": "",
+            }
+
+    def run_broken(self, error: BaseException) -> None:
+        """Ends the run by what was raised between its steps."""
+        self.flush_output()
+        with self._lock:
+            # The next run must not take this one's answers for its own.
+            self._await_answers()
+            self._channel.send({"type": "broken", "error": self.describe(error, "step-failed")})
 
     def _note(self, frame: dict[str, Any], context: FlowContext) -> None:
-        metadata = _json(context.metadata)
+        given = context.metadata
+        metadata = encode(given if isinstance(given, dict) else {"value": given})
         if metadata != self._metadata:
             frame["metadata"] = self._metadata = metadata
-        if context.summary is not None and context.summary != self._summary:
-            frame["summary"] = self._summary = str(context.summary)
+        if context.summary is not None:
+            summary = _text(context.summary)
+            if summary != self._summary:
+                frame["summary"] = self._summary = summary
 
     @staticmethod
-    def _flush_output() -> None:
+    def flush_output() -> None:
         # What a step printed must be in the pipe before the frame that ends it, or it would be logged after it.
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except (OSError, ValueError):
-                pass  # the flow closed or broke its own stream
+            except Exception:
+                pass  # the flow closed its own stream, or put something else in its place
+        flush_native_output()
 
     # -- maps --------------------------------------------------------------------------------------------------
 
@@ -172,7 +210,7 @@ class EngineRecorder(Recorder):
     def item_finished(self, index: int, status: str, duration_us: int, value: Any, error: BaseException | None) -> None:
         batch = self._map
         if batch is not None:
-            described = None if error is None else _json(self._describe(error, "item-failed"))
+            described = None if error is None else encode(self.describe(error, "item-failed"))
             batch.add(index, status, duration_us, value, described)
 
     def map_finished(self) -> None:
@@ -197,9 +235,11 @@ class EngineRecorder(Recorder):
     def wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            with self._lock:
-                if self._channel.ready(min(left, 0.5)):
-                    self._receive()
+            # Without the lock: other items of a map go on meanwhile.
+            if self._channel.ready(min(left, 0.5)):
+                with self._lock:
+                    while self._channel.ready():
+                        self._receive()
             self._raise_if_cancelled()
 
     def _receive(self) -> None:
@@ -228,21 +268,23 @@ class EngineRecorder(Recorder):
                 "name": name,
                 "kind": kind,
                 "path": relative,
-                "info": _json(info),
+                "info": encode(info),
             }
         )
 
     def progress(self, done: float, total: float | None, message: str | None) -> None:
         now = time.monotonic()
-        finished = total is not None and done >= total
+        told = (_count(done), None if total is None else _count(total))
+        finished = told[0] == told[1] and told != self._told
         if now >= self._next_progress or finished:
-            self._next_progress = now + SECONDS_BETWEEN_PROGRESS
+            self._next_progress, self._told = now + SECONDS_BETWEEN_PROGRESS, told
             step = self._step.index if self._step else None
-            self._channel.send({"type": "progress", "step": step, "done": done, "total": total, "message": message})
+            text = None if message is None else _text(message)
+            self._channel.send({"type": "progress", "step": step, "done": told[0], "total": told[1], "message": text})
 
     def log(self, level: str, message: str, data: dict[str, Any]) -> None:
-        self._flush_output()
-        self._channel.send({"type": "log", "level": level, "message": str(message), "data": data})
+        self.flush_output()
+        self._channel.send({"type": "log", "level": level, "message": _text(message), "data": data})
 
     def secret(self, name: str) -> str:
         import os
@@ -280,15 +322,9 @@ class _MapBatch:
 
     def add(self, index: int, status: str, duration_us: int, value: Any, error: str | None) -> None:
         with self._lock:
-            kind = type(value)
-            if value is None or kind is int or kind is bool:
-                text: str | None = str(value).lower() if kind is not int else str(value)
-                if value is None:
-                    text = "null"
-            else:
-                text = checkpoints.inline(value) if error is None else None
-                if text is None and error is None:
-                    self._kept.append((index, duration_us, value))
+            text = None if error is not None else _inline(value)
+            if text is None and error is None:
+                self._kept.append((index, duration_us, value))
             self._rows.append((index, status, duration_us, text, error))
             self._done += 1
             self._failed += status == "failed"
@@ -340,8 +376,13 @@ class _MapBatch:
         if self._step.save_as is None:
             allowance = checkpoints.auto_allowance(sum(duration for _, duration, _ in kept))
         stem = f"step-{self._step.index}-items-{kept[0][0]}"
-        saved = checkpoints.save(values, self._recorder._folder, stem, allowance=allowance)
-        return (None, []) if saved is None else (_json(saved), list(values))
+        saved = self._recorder._store(values, stem, allowance)
+        if saved is None:
+            # One that cannot be stored must not cost the others theirs.
+            values = checkpoints.storable(values, allowance)
+            if 0 < len(values) < len(kept):
+                saved = self._recorder._store(values, stem, allowance)
+        return (None, []) if saved is None else (saved, list(values))
 
     def close(self) -> None:
         self._closed.set()
@@ -379,9 +420,9 @@ def _output(value: Any) -> tuple[str, int | None, str | None]:
             return "path", None, None
     if isinstance(value, Batch):
         return "batch", len(value), None
-    module = kind.__module__.partition(".")[0].lstrip("_")
+    module = str(kind.__module__).partition(".")[0].lstrip("_")
     name = kind.__name__ if module == "builtins" else f"{module}.{kind.__name__}"
-    if module in ("polars", "pandas", "pyarrow") and hasattr(value, "shape") and not callable(value.shape):
+    if module in ("polars", "pandas", "pyarrow"):
         try:
             return name, int(value.shape[0]), None
         except Exception:
@@ -389,5 +430,21 @@ def _output(value: Any) -> tuple[str, int | None, str | None]:
     return name, len(value) if kind in (list, tuple, dict, set) else None, None
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), default=str)
+def _inline(value: Any) -> str | None:
+    # The short way for what most items of a large map give.
+    if value is None:
+        return "null"
+    if type(value) is int and value.bit_length() < 64:
+        return str(value)
+    return checkpoints.inline(value)
+
+
+def _count(value: float) -> int:
+    return max(-_LARGEST, min(_LARGEST, int(value)))
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__name__}>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,16 +32,22 @@ def execute(channel: Channel, flow: Flow, frame: dict[str, Any], workspace_root:
     except checkpoints.CheckpointDamaged as error:
         channel.send({"type": "checkpoint_damaged", "step": error.args[1], "message": str(error.args[0])})
         return
+    except Exception as error:
+        channel.send({"type": "broken", "error": recorder.describe(error, "run-not-started")})
+        return
+    streams = sys.stdin, sys.stdout, sys.stderr
     recorder.remember(context)
     try:
         run_steps(flow, context, recorder, first_step=frame["first_step"], failures=frame["failures"])
     except RunCancelled as cancelled:
-        recorder._flush_output()
+        recorder.flush_output()
         channel.send({"type": "run_cancelled", "reason": str(cancelled)})
-    except (Exception, SystemExit):
+    except BaseException as error:
         if not recorder.ended:
-            raise
+            recorder.run_broken(error)
     finally:
+        # What one run changed for the process must not reach the next.
+        sys.stdin, sys.stdout, sys.stderr = streams
         os.chdir(_module_dir(flow))
 
 
