@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ class Inbox:
                 continue
             if isinstance(request, dict):
                 requests.append(request)  # type: ignore[arg-type]
-        # Race: one that arrives between the look and here has a newer time, or the same one and comes at the next.
-        self._looked_at = changed if not files else -1
+        # Race: a request that is put while we look may leave the folder's time as it is, for clocks of file systems
+        # tick only every few milliseconds. So an empty look counts only once the folder has rested.
+        rested = time.time_ns() - changed > 1_000_000_000
+        self._looked_at = changed if rested and not files else -1
         return requests
