@@ -26,13 +26,14 @@ class Clock:
 
 
 class Alarms:
-    """Runs callbacks at their time, on one thread of its own."""
+    """Runs callbacks at their time, on one thread of its own. What a callback raises goes to `on_failure`."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, on_failure: Callable[[Exception], None]) -> None:
         self._clock = clock
+        self._on_failure = on_failure
         self._condition = threading.Condition()
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
-        self._cancelled: set[int] = set()
+        self._heap: list[tuple[float, int]] = []
+        self._callbacks: dict[int, Callable[[], None]] = {}
         self._numbers = itertools.count()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="alarms", daemon=True)
@@ -42,38 +43,46 @@ class Alarms:
         """Calls `callback` in `seconds`; returns a number to `unset` it by."""
         with self._condition:
             number = next(self._numbers)
-            due = self._clock.monotonic() + seconds
-            heapq.heappush(self._heap, (due, number, callback))
+            self._callbacks[number] = callback
+            heapq.heappush(self._heap, (self._clock.monotonic() + seconds, number))
             if self._heap[0][1] == number:
                 self._condition.notify()
             return number
 
     def unset(self, number: int | None) -> None:
         """Forgets an alarm; one whose callback is already running is not stopped, so callbacks check for themselves."""
-        if number is not None:
-            with self._condition:
-                self._cancelled.add(number)
+        if number is None:
+            return
+        with self._condition:
+            if self._callbacks.pop(number, None) is not None and len(self._heap) > 64 + 2 * len(self._callbacks):
+                # Steps with a long time limit end long before it: their alarms must not pile up until then.
+                self._heap = [entry for entry in self._heap if entry[1] in self._callbacks]
+                heapq.heapify(self._heap)
 
     def _work(self) -> None:
-        while True:
-            with self._condition:
-                while True:
-                    if self._closed:
-                        return
-                    while self._heap and self._heap[0][1] in self._cancelled:
-                        self._cancelled.discard(heapq.heappop(self._heap)[1])
-                    if not self._heap:
-                        self._clock.wait(self._condition, None)
-                        continue
-                    left = self._heap[0][0] - self._clock.monotonic()
-                    if left <= 0:
-                        break
-                    self._clock.wait(self._condition, left)
-                _, number, callback = heapq.heappop(self._heap)
-                if number in self._cancelled:
-                    self._cancelled.discard(number)
+        while (callback := self._next()) is not None:
+            try:
+                callback()
+            except Exception as error:
+                self._on_failure(error)
+
+    def _next(self) -> Callable[[], None] | None:
+        """Waits for the next alarm's time; None once closed."""
+        with self._condition:
+            while not self._closed:
+                if not self._heap:
+                    self._clock.wait(self._condition, None)
                     continue
-            callback()
+                due, number = self._heap[0]
+                left = due - self._clock.monotonic()
+                if left > 0 and number in self._callbacks:
+                    self._clock.wait(self._condition, left)
+                    continue
+                heapq.heappop(self._heap)
+                callback = self._callbacks.pop(number, None)
+                if callback is not None:
+                    return callback
+            return None
 
     def close(self) -> None:
         with self._condition:
