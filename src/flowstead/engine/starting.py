@@ -14,7 +14,7 @@ from flowstead.flow.errors import ParameterRefused
 from flowstead.flow.params import REQUIRED, Ask, resolve_params
 from flowstead.model.errors import FlowBroken, NotFound, ParameterError, UsageError
 from flowstead.model.flow import FlowSpec
-from flowstead.model.run import RunRequest
+from flowstead.model.run import Run, RunRequest
 
 if TYPE_CHECKING:
     from flowstead.engine.engine import Engine
@@ -70,14 +70,15 @@ def start_flow(engine: Engine, request: StartRequest) -> Started:
     spec = working(entry)
     params, secrets = check_params(spec, request.params)
     reader = engine.ledger.reader
-    resumed = () if request.new else _resume_interrupted(engine, spec.name, request, params)
+    resumed = () if request.new else _resume_interrupted(engine, spec.name, request, params, secrets)
     waiting = tuple(reader.open_runs(spec.name, ("queued",)))
     waiting = tuple(run_id for run_id in waiting if run_id not in resumed)
     root, only = _chosen_source(spec, entry.path.parent, request.source)
     digest = entry.digest or ""
     if root is None:
         requests: list[RunRequest] = []
-        if request.new or request.key is not None or not (resumed or waiting):
+        stands_for_it = bool(resumed) or any(_same(request, params, run) for run in reader.runs_by_id(waiting))
+        if request.new or request.key is not None or not stands_for_it:
             requests.append(RunRequest(spec.name, spec.group, digest, "manual", params, key=request.key))
         started = [run_id for run_id, _ in engine.start_runs(requests, secrets)] if requests else []
         return Started(tuple(started), resumed, waiting)
@@ -138,13 +139,21 @@ def _json(value: object) -> object:
     return str(value) if isinstance(value, PurePath) else value
 
 
-def _resume_interrupted(engine: Engine, flow: str, request: StartRequest, params: dict[str, Any]) -> tuple[str, ...]:
-    """Lets interrupted runs go on: all of them, or, when parameters were given, those with the same ones."""
+def _same(request: StartRequest, params: dict[str, Any], run: Run) -> bool:
+    """Whether `run` is what was asked for: any is, unless parameters were given."""
+    return not request.params or run.params == params
+
+
+def _resume_interrupted(
+    engine: Engine, flow: str, request: StartRequest, params: dict[str, Any], secrets: dict[str, str]
+) -> tuple[str, ...]:
+    """Lets interrupted runs go on, those that are what was asked for. Secrets, which are never stored, come anew."""
     reader = engine.ledger.reader
     resumed: list[str] = []
     for run in reader.runs_by_id(reader.open_runs(flow)):
-        same = not request.params or run.params == params
-        if run.resume == "auto" and same:
+        if run.resume == "auto" and _same(request, params, run):
+            if secrets:
+                engine.secrets[run.id] = secrets
             engine.resume(run.id)
             resumed.append(run.id)
     return tuple(resumed)
