@@ -5,13 +5,16 @@ start_run → ledger → dispatch → Session ⇄ worker
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
 import shutil
 import sys
 import threading
+import traceback
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ from flowstead.engine.session import Claimed, Session
 from flowstead.engine.worker_process import WorkerProcess, kill_leftovers, memory_of
 from flowstead.ledger import Ledger, Transaction
 from flowstead.ledger.transaction import Fence
-from flowstead.model.errors import FlowsteadError, TransitionRefused, WorkspaceBusy
+from flowstead.model.errors import FlowsteadError, NotFound, StorageError, TransitionRefused, WorkspaceBusy
 from flowstead.model.run import Run, RunRequest
 from flowstead.model.settings import Settings
 from flowstead.workspace.layout import WorkspaceLayout
@@ -61,12 +64,6 @@ class Engine:
         self._lock_file = ProcessLock(layout.engine_lock)
         if not self._lock_file.acquire(command):
             raise self._busy()
-        try:
-            self.ledger = Ledger(layout.ledger, durability=settings.durability, clock=self.clock.now)
-        except BaseException:
-            self._lock_file.release()
-            raise
-        self.alarms = Alarms(self.clock)
         self._only: set[str] | None = None if only is None else set(only)
         self._lock = threading.RLock()
         self._stopping = False
@@ -74,17 +71,22 @@ class Engine:
         self._workers: dict[str, WorkerProcess] = {}
         self._idle: list[WorkerProcess] = []
         self._versions: dict[str, FlowVersion] = {}
+        self._next_dispatch: int | None = None
         self._slots = settings.slots
         # The interpreter that runs Flowstead also runs flows that ask for no environment of their own.
         self._python = sys.executable
-        self._epoch = self.ledger.write(_next_epoch)
-        self.interrupted_before = self._reconcile()
         self._inbox = Inbox(layout.inbox)
+        with ExitStack() as undo:
+            undo.callback(self._lock_file.release)
+            self.ledger = Ledger(layout.ledger, durability=settings.durability, clock=self.clock.now)
+            undo.callback(self.ledger.close)
+            self._epoch = self.ledger.write(_next_epoch)
+            self.interrupted_before = self._reconcile()
+            self._clean_up()
+            self.alarms = Alarms(self.clock, self._alarm_failed)
+            undo.pop_all()
         self.alarms.set(SECONDS_BETWEEN_INBOX_LOOKS, self._look_into_inbox)
-        self._clean_up()
-        delayed = self.ledger.reader.next_due_time(self.clock.now())
-        if delayed is not None:
-            self.dispatch_at(delayed)
+        self._await_delayed()
 
     def _busy(self) -> WorkspaceBusy:
         holder = self._lock_file.holder()
@@ -144,6 +146,7 @@ class Engine:
         run = self.ledger.reader.run(run_id)
         status = self.ledger.write(lambda tx: tx.cancel(run_id))
         if status is None:
+            run = self.ledger.reader.run(run_id)
             if run.status != "cancelling":
                 raise TransitionRefused(f"Run {run_id} has ended ({run.status}); there is nothing to cancel.")
             return run
@@ -157,9 +160,12 @@ class Engine:
         return self.ledger.reader.run(run_id)
 
     def _log_idle_cancel(self, run: Run) -> None:
-        log = RunLog(self.layout.run_folder(run.id), {"run_id": run.id, "flow": run.flow})
-        log.add("run.finished", f"Run of {run.flow} cancelled", level="warning", data={"status": "cancelled"})
-        log.close()
+        try:
+            log = RunLog(self.layout.run_folder(run.id), {"run_id": run.id, "flow": run.flow})
+            log.add("run.finished", f"Run of {run.flow} cancelled", level="warning", data={"status": "cancelled"})
+            log.close()
+        except OSError as error:
+            raise _coded(error) from error
 
     def resume(self, run_id: str) -> None:
         """interrupted → queued: the run goes on from its last checkpoint. Raises TransitionRefused, RunNotFound."""
@@ -199,8 +205,12 @@ class Engine:
         if run_id in self.secrets:
             self.secrets[request.id] = self.secrets[run_id]
         steps = [(step.index, step.attempt) for step in run.steps[:first]]
-        _copy_files(self.layout.run_folder(run_id), self.layout.run_folder(request.id), first)
-        metadata = json.dumps(run.metadata)
+        try:
+            _copy_files(self.layout.run_folder(run_id), self.layout.run_folder(request.id), first)
+        except OSError as error:
+            raise _coded(error) from error
+        own = ("run_id", "started_at_utc")
+        metadata = json.dumps({name: value for name, value in run.metadata.items() if name not in own})
 
         def enqueue(tx: Transaction) -> None:
             tx.enqueue(request)
@@ -222,17 +232,17 @@ class Engine:
         begun: list[Session] = []
         with self._lock:
             while not self._stopping and len(self._sessions) < self._slots:
-                claimed = self._claim_next()
-                if claimed is None:
+                due = self._next_due()
+                if due is None:
                     break
-                begun.append(claimed)
+                session = self._claim(due)
+                if session is not None:
+                    begun.append(session)
         for session in begun:
             self._begin(session)
 
-    def _claim_next(self) -> Session | None:
-        due = self._next_due()
-        if due is None:
-            return None
+    def _claim(self, due: tuple[Any, ...]) -> Session | None:
+        """Claims a run for a worker; None when it was cancelled meanwhile, or had to fail at once."""
         run_id, flow, group, digest, root, path, params, metadata, summary, attempt, retry_of = due
         run = Claimed(
             id=run_id,
@@ -253,8 +263,9 @@ class Engine:
         try:
             version = self.version(digest)
         except FlowsteadError as error:
-            self._fail_claim(fence, worker_id, error)
-            return self._claim_next()
+            self.ledger.write(lambda tx: tx.claim(fence, worker_id))
+            self._fail_claimed(fence, error)
+            return None
         # A warm worker needs no time to load, so the run's first step begins with the claim itself.
         at_once = warm is not None and run.fresh and bool(version.spec.steps)
         files = list(signatures(version.spec, root, path)) if root is not None and path is not None else []
@@ -266,30 +277,25 @@ class Engine:
                 tx.put_run_files(run_id, files)
             return True
 
-        # Race: the run may have been cancelled since it was found; then the next one is looked for.
         if not self.ledger.write(claim):
-            return self._claim_next()
+            return None
         try:
             worker = warm or self._start_worker(version, worker_id)
         except OSError as error:
-            failure = FlowsteadError(
-                f"No worker could be started: {error.strerror or error}.", code="worker-not-started"
-            )
-            self._end_claimed(fence, failure)
-            return self._claim_next()
+            message = f"No worker could be started: {error.strerror or error}."
+            hint = "Is the system out of memory or processes? Try again with: flowstead retry " + run_id
+            self._fail_claimed(fence, FlowsteadError(message, code="worker-not-started", hint=hint))
+            return None
         if warm:
             self._idle.remove(warm)
         session = Session(self, run, fence, version, worker, first_step_begun=at_once)
         self._sessions[run_id] = session
         return session
 
-    def _fail_claim(self, fence: Fence, worker_id: str, error: FlowsteadError) -> None:
-        self.ledger.write(lambda tx: tx.claim(fence, worker_id))
-        self._end_claimed(fence, error)
-
-    def _end_claimed(self, fence: Fence, error: FlowsteadError) -> None:
+    def _fail_claimed(self, fence: Fence, error: FlowsteadError) -> None:
         text = json.dumps({**error.as_dict(), "type": None, "step": None, "file": None, "line": None})
         self.ledger.write(lambda tx: tx.end_run(fence, "failed", error=text))
+        self.secrets.pop(fence.run_id, None)
 
     def _next_due(self) -> tuple[Any, ...] | None:
         """The oldest due run that the limits let start now."""
@@ -348,26 +354,46 @@ class Engine:
                 files = signatures(self.version(run.version).spec, run.source_root, run.source_path)
                 self.ledger.write(lambda tx: tx.put_run_files(run.id, files))
             session.begin()
-        except FlowsteadError as error:
-            self.fail(error)
+        except Exception as error:
+            self.fail(_coded(error))
 
     def dispatch_at(self, due_at: int) -> None:
         """Dispatches once a delayed run is due (`due_at` in microseconds since the epoch)."""
-        self.alarms.set(max(0.0, (due_at - self.clock.now()) / 1_000_000), self.dispatch)
+        with self._lock:
+            if self._next_dispatch is not None and self._next_dispatch <= due_at:
+                return
+            self._next_dispatch = due_at
+        self.alarms.set(max(0.0, (due_at - self.clock.now()) / 1_000_000), self._dispatch_delayed)
 
-    def session_ended(self, session: Session) -> None:
-        """A run has ended or was queued again; its worker is free, or gone."""
+    def _dispatch_delayed(self) -> None:
+        with self._lock:
+            self._next_dispatch = None
+            if self._stopping:
+                return
+        self.dispatch()
+        # Also when this alarm came a moment too early: alarms follow an even clock, but runs are due by the wall's.
+        self._await_delayed()
+
+    def _await_delayed(self) -> None:
+        delayed = self.ledger.reader.next_due_time(self.clock.now())
+        if delayed is not None:
+            self.dispatch_at(delayed)
+
+    def session_ended(self, session: Session, *, over: bool) -> None:
+        """A run has ended or, not `over` yet, was queued again; its worker is free, or gone."""
         with self._lock:
             if self._sessions.pop(session.run.id, None) is None:
                 return
             worker = session.worker
             worker.runs += 1
-            if worker.id in self._workers and worker.lost_cause is None:
-                if self._worn(worker) or self._stopping:
+            if worker.id in self._workers:
+                # One that was told to end is made to: the flow may ignore signals.
+                if worker.lost_cause is not None or self._worn(worker) or self._stopping:
                     self._retire(worker)
                 else:
                     self._idle.append(worker)
-            self.secrets.pop(session.run.id, None)
+            if over:
+                self.secrets.pop(session.run.id, None)
         self.dispatch()
         self.ledger.wake_waiters()
 
@@ -379,7 +405,7 @@ class Engine:
         return False
 
     def _retire(self, worker: WorkerProcess) -> None:
-        """Ends an idle worker; it has nothing to lose."""
+        """Ends a worker that has no run."""
         self._workers.pop(worker.id, None)
         worker.kill("retired")
 
@@ -391,19 +417,23 @@ class Engine:
 
     def on_frames(self, worker: WorkerProcess, frames: list[dict[str, Any]]) -> None:
         session = self._session_of(worker)
-        if session is not None:
+        if session is None:
+            return
+        try:
             try:
                 session.on_frames(frames)
-            except (FlowsteadError, OSError) as error:
-                self.fail(_storage(error))
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                session.refused(f"{type(error).__name__}: {error}")
+        except Exception as error:
+            self.fail(_coded(error))
 
     def on_output(self, worker: WorkerProcess, data: bytes) -> None:
         session = self._session_of(worker)
         if session is not None:
             try:
                 session.on_output(data)
-            except (FlowsteadError, OSError) as error:
-                self.fail(_storage(error))
+            except Exception as error:
+                self.fail(_coded(error))
 
     def on_exit(self, worker: WorkerProcess, returncode: int) -> None:
         with self._lock:
@@ -415,8 +445,11 @@ class Engine:
         if session is not None:
             try:
                 session.worker_lost(returncode)
-            except (FlowsteadError, OSError) as error:
-                self.fail(_storage(error))
+            except Exception as error:
+                self.fail(_coded(error))
+
+    def _alarm_failed(self, error: Exception) -> None:
+        self.fail(_coded(error))
 
     def fail(self, error: FlowsteadError) -> None:
         """What cannot be recorded must not go on: stops everything; open runs are resumed by a later engine."""
@@ -436,7 +469,7 @@ class Engine:
             try:
                 if request.get("action") == "cancel":
                     self.cancel(str(request["run_id"]))
-            except (FlowsteadError, KeyError):
+            except (NotFound, TransitionRefused, KeyError):
                 continue  # it ended meanwhile, or is no request of ours
         if not self._stopping:
             self.alarms.set(SECONDS_BETWEEN_INBOX_LOOKS, self._look_into_inbox)
@@ -515,10 +548,17 @@ class Engine:
 
     def close(self) -> None:
         """Interrupts what is left, ends the workers, and gives the workspace free."""
-        self.interrupt()
-        self.alarms.close()
-        self.ledger.close()
-        self._lock_file.release()
+        with ExitStack() as last:
+            last.callback(self._lock_file.release)
+            last.callback(self.ledger.close)
+            last.callback(self._give_up_sessions)
+            last.callback(self.alarms.close)
+            self.interrupt()
+
+    def _give_up_sessions(self) -> None:
+        # Only what could not be recorded is left here.
+        for session in list(self._sessions.values()):
+            session.give_up()
 
 
 def _next_epoch(tx: Transaction) -> int:
@@ -528,15 +568,21 @@ def _next_epoch(tx: Transaction) -> int:
     return epoch
 
 
-def _storage(error: FlowsteadError | OSError) -> FlowsteadError:
+def _coded(error: Exception) -> FlowsteadError:
+    """What kept the engine from its work, as an error a person can act on."""
     if isinstance(error, FlowsteadError):
         return error
-    from flowstead.model.errors import StorageError
-
-    return StorageError(
-        f"Writing a run's log failed: {error.strerror or error}.",
-        code="disk-full" if error.errno == 28 else "storage-io",
-        hint="Free some space and run the same command again: it goes on where it stopped.",
+    if isinstance(error, OSError):
+        return StorageError(
+            f"Writing a run's files failed: {error.strerror or error}.",
+            code="disk-full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "storage-io",
+            hint="Free some space and run the same command again: it goes on where it stopped.",
+        )
+    return FlowsteadError(
+        f"Flowstead itself failed: {type(error).__name__}: {error}.",
+        code="internal-error",
+        hint="Nothing recorded is lost: run the same command again. If it stays, please report it.",
+        traceback="".join(traceback.format_exception(error)),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from flowstead.engine.lines import encode
 from flowstead.model.run import iso, now_us
 
 NAME = "events.ndjson"
@@ -30,6 +31,7 @@ class RunLog:
         self._file = open(path, "ab", buffering=0)
         self._seq = _mend(Path(path)) if self._file.tell() else 0
         self._lines: list[bytes] = []
+        self._unwritten = b""
         self._partial = b""
         # The worker's thread writes most lines; a cancellation may come from another.
         self._lock = threading.Lock()
@@ -57,7 +59,7 @@ class RunLog:
                 "data": data or {},
                 "context": context,
             }
-            self._lines.append(orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE))
+            self._lines.append(encode(line))
 
     def add_output(self, data: bytes, step: str | None) -> None:
         """Adds what the flow printed: a line each, an unfinished one kept until the rest of it comes."""
@@ -83,15 +85,18 @@ class RunLog:
     def flush(self) -> None:
         """Writes what was added; a reader sees whole lines only once this returns."""
         with self._lock:
-            if not self._lines:
-                return
-            data, self._lines = b"".join(self._lines), []
-            while data:
-                data = data[self._file.write(data) or 0 :]
+            if self._lines:
+                self._unwritten += b"".join(self._lines)
+                self._lines = []
+            while self._unwritten:
+                # What a full disk refuses stays here, from the byte where it stopped.
+                self._unwritten = self._unwritten[self._file.write(self._unwritten) or 0 :]
 
     def close(self) -> None:
-        self.flush()
-        self._file.close()
+        try:
+            self.flush()
+        finally:
+            self._file.close()
 
 
 def _mend(path: Path) -> int:

@@ -82,6 +82,8 @@ class Session:
         self._run_alarm: int | None = None
         self._grace_alarm: int | None = None
         self._cancelling = False
+        self._waiting_frame: dict[str, Any] | None = None
+        self._handed_over = False
         self._log: RunLog | None = None
         self.max_parallel = version.spec.trigger.max_parallel
         # A cancellation and an alarm come from other threads than the frames do.
@@ -90,23 +92,23 @@ class Session:
     # -- beginning ---------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Sends the run to its worker; plans from where it goes on when it was begun before."""
+        """Plans from where the run goes on, when it was begun before, and hands it to its worker."""
         run = self.run
-        if not run.fresh:
-            self._point = resume_point(self._engine.ledger.reader, run.id, self._steps, self._folder)
-            first, keep = self._point.first_step, self._point.items is not None
-            self._engine.ledger.write(lambda tx: tx.resume_at(run.id, first, keep_items=keep))
-        point = self._point
-        self._attempts = dict(point.attempts)
         with self._lock:
-            if self._cancelling:
-                self._end("cancelled")
+            # Race: it may have been cancelled, or its worker lost, since it was claimed.
+            if self.ended or self._cancelling:
                 return
+            if not run.fresh:
+                self._point = resume_point(self._engine.ledger.reader, run.id, self._steps, self._folder)
+                first, keep = self._point.first_step, self._point.items is not None
+                self._engine.ledger.write(lambda tx: tx.resume_at(run.id, first, keep_items=keep))
+            point = self._point
+            self._attempts = dict(point.attempts)
             if self._first_step_begun:
                 self._next_attempt(0)
             if self._spec.timeout:
                 self._run_alarm = self._engine.alarms.set(self._spec.timeout, self._run_timed_out)
-            self.worker.send(
+            self._hand_over(
                 {
                     "type": "run",
                     "id": run.id,
@@ -126,7 +128,7 @@ class Session:
                     "summary": run.summary,
                 }
             )
-            # After the send: the worker already works while the log is opened.
+            # After that, for the worker already works while the log is opened.
             log = self._open_log()
             begun = f"Run of {run.flow} started" if run.attempt == 1 else f"Run of {run.flow} goes on"
             data: dict[str, Any] = {"attempt": run.attempt, "source": run.source_path}
@@ -136,6 +138,20 @@ class Session:
             if self._first_step_begun:
                 self._say_started(0, 1, None)
 
+    def _hand_over(self, frame: dict[str, Any]) -> None:
+        # A worker that still loads does not read: a long frame would block here, for ever where the module hangs.
+        if self.worker.ready:
+            self._handed_over = True
+            self.worker.send(frame)
+        else:
+            self._waiting_frame = frame
+
+    def _worker_ready(self) -> None:
+        self.worker.ready = True
+        if self._waiting_frame is not None:
+            frame, self._waiting_frame = self._waiting_frame, None
+            self._hand_over(frame)
+
     def _open_log(self) -> RunLog:
         if self._log is None:
             self._log = RunLog(self._folder, {"run_id": self.run.id, "flow": self.run.flow})
@@ -144,7 +160,9 @@ class Session:
     # -- frames ------------------------------------------------------------------------------------------------
 
     def on_output(self, data: bytes) -> None:
-        self._open_log().add_output(data, self._step_name(self._step))
+        with self._lock:
+            if not self.ended:
+                self._open_log().add_output(data, self._step_name(self._step))
 
     def on_frames(self, frames: list[dict[str, Any]]) -> None:
         """Commits what the frames say in one transaction, answers them, then writes the log."""
@@ -156,6 +174,8 @@ class Session:
             ends: Callable[[], None] | None = None
             lines: list[Callable[[], None]] = []
             for frame in frames:
+                if ends is not None:
+                    break  # a thread that a step left behind may still tell of something
                 match frame["type"]:
                     case "step_finished":
                         ends = self._step_finished(frame, operations, lines)
@@ -177,10 +197,13 @@ class Session:
                         ends = self._checkpoint_damaged(frame)
                     case "broken":
                         ends = self._broken(frame)
+                    case "ready":
+                        self._worker_ready()
                     case _:
-                        pass  # "ready"
+                        self.refused(f"a frame of type {frame['type']}")
+                        return
             if operations and not self._engine.ledger.write(lambda tx: all([each(tx) for each in operations])):  # noqa: C419
-                self._refused()
+                self.refused("an outcome of what was not under way")
                 return
             for _ in range(answers):
                 self.worker.send({"type": "go"})
@@ -268,7 +291,7 @@ class Session:
         log.add("step.finished", message, level=level, step=step, data=data, at=frame["finished_at"])
 
     def _items(self, frame: dict[str, Any], operations: list[_Operation]) -> None:
-        step, fence, attempt = frame["step"], self.fence, self._attempts[frame["step"]]
+        step, fence, attempt = frame["step"], self.fence, self._attempts.get(frame["step"], 0)
         file, in_file = frame.get("file"), set(frame.get("in_file") or ())
         rows = [
             (index, status, duration, value, file if index in in_file else None, error)
@@ -282,7 +305,7 @@ class Session:
         fence = self.fence
         if step is None or self._steps[step].kind == "map":
             return  # a map's own counts are its progress
-        attempt, done, total = self._attempts[step], frame["done"], frame["total"]
+        attempt, done, total = self._attempts.get(step, 0), frame["done"], frame["total"]
         operations.append(lambda tx: tx.put_items(fence, step, attempt, (), total=total or 0, done=done, failed=0))
 
     def _log_line(self, frame: dict[str, Any]) -> None:
@@ -296,11 +319,17 @@ class Session:
         data = {"kind": kind, "path": path}
         lines.append(lambda: self._open_log().add("artifact", f"Kept {name}", step=self._step_name(step), data=data))
 
-    def _refused(self) -> None:
-        """The ledger no longer takes this attempt's writes: someone else has the run. The worker must stop."""
-        self.ended = True
-        self.worker.kill("stale")
-        self._close()
+    def refused(self, what: str) -> None:
+        """What the worker told was not taken: someone else has the run, or it cannot be true. The worker must stop."""
+        with self._lock:
+            self.worker.kill("refused")
+            if not self.ended:
+                self._end("failed", self._garbled(what))
+
+    def _garbled(self, what: str) -> dict[str, Any]:
+        message = f"The worker process told its engine what cannot be: {what}."
+        hint = "A step must not write into pipes that it did not open, nor go on with the flow in a forked process."
+        return self._error("worker-garbled", message, hint=hint)
 
     # -- cancelling and timeouts -------------------------------------------------------------------------------
 
@@ -310,6 +339,9 @@ class Session:
             if self._cancelling or self.ended:
                 return
             self._cancelling = True
+            if not self._handed_over:
+                self.worker.kill("cancelled")  # it has nothing of this run to lose
+                return
             self.worker.send({"type": "cancel", "reason": reason})
             if self._log is not None:
                 self._log.add("run.cancelling", "Cancellation requested", level="warning")
@@ -351,7 +383,8 @@ class Session:
         if self._engine.ledger.write(lambda tx: self._end_in(tx, status, text)):
             self._ended(status, error)
         else:
-            self._refused()
+            self.worker.kill("refused")  # someone else has the run by now
+            self._close()
 
     def _ended(self, status: str, error: dict[str, Any] | None = None) -> None:
         log = self._open_log()
@@ -366,24 +399,40 @@ class Session:
     def _requeue(self, *, step_status: str, error: dict[str, Any] | None, delay: float, losses: int) -> None:
         text = json.dumps(error) if error else None
         due_at = self._engine.clock.now() + int(delay * 1_000_000)
-        self._engine.dispatch_at(due_at)
         fence = self.fence
         accepted = self._engine.ledger.write(
             lambda tx: tx.requeue(fence, due_at=due_at, step_status=step_status, error=text, losses=losses)
         )
-        if accepted and self._log is not None:
-            why = error["message"] if error else "The worker was lost"
-            self._log.add("run.requeued", f"{why} The run goes on in a new worker.", level="warning")
-        self._close()
+        if not accepted:
+            # Race: it was cancelled, and the one who did so has not reached this session yet.
+            self._end("cancelled")
+            return
+        why = error["message"] if error else "The worker was lost."
+        self._open_log().add("run.requeued", f"{why} The run goes on in a new worker.", level="warning")
+        self._close(over=False)
+        self._engine.dispatch_at(due_at)
 
-    def _close(self) -> None:
+    def _close(self, *, over: bool = True) -> None:
         self.ended = True
         for alarm in (self._step_alarm, self._run_alarm, self._grace_alarm):
             self._engine.alarms.unset(alarm)
-        if self._log is not None:
-            self._log.close()
-            self._log = None
-        self._engine.session_ended(self)
+        log, self._log = self._log, None
+        try:
+            if log is not None:
+                log.close()
+        finally:
+            self._engine.session_ended(self, over=over)
+
+    def give_up(self) -> None:
+        """Leaves the run as it is on record, for a later engine to find."""
+        with self._lock:
+            self.ended = True
+            log, self._log = self._log, None
+            if log is not None:
+                try:
+                    log.close()
+                except OSError:
+                    pass  # the disk that could not take the run's end
 
     def _worker_cancelled(self) -> None:
         self._end("cancelled")
@@ -418,6 +467,8 @@ class Session:
                 self._end(
                     "interrupted", self._error("interrupted", "Flowstead was stopped while the run was under way.")
                 )
+            elif self.worker.lost_cause == "garbled":
+                self._end("failed", self._garbled("a line that is no frame"))
             elif self._timed_out is not None and self._timed_out[0] in (None, self._step):
                 self._fail_by_timeout(*self._timed_out)
             else:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import orjson
+from flowstead.engine.lines import decode, encode
 
 PROTOCOL = 1
 _BLOCK = 1 << 16
@@ -37,10 +37,12 @@ class WorkerProcess:
         self.id = worker_id
         self.version = version
         self.runs = 0
+        self.ready = False
         self.lost_cause: str | None = None
         self._listener = listener
         self._sending = threading.Lock()
-        self._closed = False
+        self._ending = threading.Lock()
+        self._reaped = False
         options: dict[str, Any] = {}
         if sys.platform == "win32":
             options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
@@ -69,7 +71,7 @@ class WorkerProcess:
 
     def send(self, frame: dict[str, Any]) -> None:
         """Sends a frame. A worker that is gone takes none; its end is told by on_exit."""
-        data = orjson.dumps(frame, option=orjson.OPT_APPEND_NEWLINE)
+        data = encode(frame)
         with self._sending:
             try:
                 while data:
@@ -80,18 +82,18 @@ class WorkerProcess:
     def kill(self, cause: str) -> None:
         """Ends the worker and all of its process group at once. `cause` is what on_exit finds in `lost_cause`."""
         self.lost_cause = self.lost_cause or cause
-        _kill_group(self.pid)
+        self._signal_group(_kill_group)
 
     def terminate(self, cause: str) -> None:
         """Asks the process group to end (SIGTERM); `kill` follows when it does not."""
         self.lost_cause = self.lost_cause or cause
-        if sys.platform == "win32":
-            _kill_group(self.pid)
-        else:
-            try:
-                os.killpg(self.pid, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
+        self._signal_group(_terminate_group)
+
+    def _signal_group(self, send: Callable[[int], None]) -> None:
+        with self._ending:
+            # Race: once it is reaped, its number may be that of a stranger.
+            if not self._reaped:
+                send(self.pid)
 
     def join(self, timeout: float) -> bool:
         """Waits until on_exit has returned; tells whether it has."""
@@ -113,9 +115,14 @@ class WorkerProcess:
                 self._drain_output()
                 if frames:
                     self._listener.on_frames(self, frames)
+        except ValueError:
+            # No frame: the flow wrote into a pipe that is not its own.
+            self.lost_cause = self.lost_cause or "garbled"
         finally:
-            _kill_group(self.pid)  # children that outlived the worker
-            returncode = self.process.wait()
+            with self._ending:
+                _kill_group(self.pid)  # children that outlived the worker
+                returncode = self.process.wait()
+                self._reaped = True
             self._drain_output()
             with self._sending:
                 for pipe in (self._stdin, self.frames, self.output):
@@ -132,23 +139,13 @@ class WorkerProcess:
             return []
         lines = (self._rest + b"".join(chunks)).split(b"\n")
         self._rest = lines.pop()
-        return [_decode(line) for line in lines]
+        return [decode(line) for line in lines]
 
     def _drain_output(self) -> None:
         while data := _read(self.output.fileno()):
             self._listener.on_output(self, data)
             if len(data) < _BLOCK:
                 return
-
-
-def _decode(line: bytes) -> dict[str, Any]:
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        import json
-
-        # NaN, or half of a surrogate pair: Python's own encoder writes them, only its own decoder reads them.
-        return json.loads(line)
 
 
 def _kill_group(pid: int) -> None:
@@ -162,8 +159,19 @@ def _kill_group(pid: int) -> None:
         except psutil.NoSuchProcess:
             pass
         return
+    _signal_group(pid, signal.SIGKILL)
+
+
+def _terminate_group(pid: int) -> None:
+    if sys.platform == "win32":
+        _kill_group(pid)
+    else:
+        _signal_group(pid, signal.SIGTERM)
+
+
+def _signal_group(pid: int, number: int) -> None:
     try:
-        os.killpg(pid, signal.SIGKILL)
+        os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
         pass
 

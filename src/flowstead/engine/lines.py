@@ -1,0 +1,31 @@
+"""JSON lines as the engine writes and reads them: frames to and from workers, and the logs of runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+import orjson
+
+
+def encode(value: dict[str, Any]) -> bytes:
+    """`value` as one line, with its end."""
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        from flowstead.worker.channel import encode as encode_anything
+
+        # A number of more than 64 bits, or half of a surrogate pair: an author may keep these in metadata.
+        return encode_anything(value).encode() + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """The object that a line holds. Raises ValueError when there is none."""
+    try:
+        found: Any = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        # NaN, or half of a surrogate pair: Python's own encoder writes them, only its own decoder reads them.
+        found = json.loads(line)
+    if not isinstance(found, dict):
+        raise ValueError("a line holds no JSON object")
+    return cast(dict[str, Any], found)
