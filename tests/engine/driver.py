@@ -1,0 +1,36 @@
+"""Starts a flow and follows its runs to their end; the last line printed is JSON. Run as a process that can be killed.
+
+python driver.py ROOT FLOW FIELDS
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from flowstead.client import Client
+from flowstead.daemon.embedded import embedded
+from flowstead.model.errors import FlowsteadError
+
+DONE = ("succeeded", "failed", "cancelled", "interrupted")
+
+
+def main(root: str, flow: str, fields: str) -> None:
+    waited: list[dict] = []
+    given = json.loads(fields)
+    wait = given.pop("wait", True)
+    try:
+        with Client(embedded(Path(root), command="driver", on_wait=waited.append if wait else None)) as client:
+            started = client.start(flow, **given)
+            ids = started["started"] + started["resumed"] + started["waiting"]
+            runs = client.runs_by_id(ids)
+            for _ in client.events(after=started["after"]):
+                runs = client.runs_by_id(ids)
+                if all(run["status"] in DONE for run in runs):
+                    break
+            print(json.dumps({**started, "runs": runs, "waited_for": waited}), flush=True)
+    except FlowsteadError as error:
+        print(json.dumps({"error": error.as_dict(), "waited_for": waited}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
