@@ -45,6 +45,12 @@ def _coded(error: sqlite3.Error, path: Path) -> FlowsteadError:
         )
     if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
         return HomeUnwritable(f"Cannot write the ledger {path}: {text}.")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StorageError(
+            f"Another program keeps the ledger {path} locked.",
+            code="storage-busy",
+            hint="Close the program that has it open (a database browser, a backup), then run the same command again.",
+        )
     if name.startswith("SQLITE_IOERR"):
         return StorageError(
             f"Reading or writing {path} failed: {text} ({name}).",
