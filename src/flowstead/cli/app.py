@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from flowstead.cli.failures import broken_pipe, interrupted, report, unexpected
+from flowstead.cli.help import HelpFormat
 from flowstead.cli.invocation import Invocation
 from flowstead.model.errors import FlowsteadError, UsageError
 from flowstead.version import __version__
@@ -49,7 +50,7 @@ def make_app() -> App:
         help="Run a folder of Python flows: recorded step by step, and safe against crashes.",
         version=__version__,
         help_format="plaintext",
-        help_formatter="plain",
+        help_formatter=HelpFormat(),
         help_epilogue=EPILOGUE,
         default_parameter=Parameter(negative="", show_default=False),
         group_commands=_OPTIONS,
@@ -59,8 +60,8 @@ def make_app() -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    for name, target, group in _COMMANDS:
-        app.command(target, name=name, group=group)
+    for place, (name, target, group) in enumerate(_COMMANDS):
+        app.command(target, name=name, group=group, sort_key=place)
 
     @app.meta.default
     def launch(

@@ -16,12 +16,14 @@ from flowstead.demo import DemoLayout, answer, create_demo
 
 
 def demo(path: Path | None = None, /, *, keep: bool = False, invocation: Call) -> int:
-    """Run a demo on real data: January 2013's flights out of New York, from daily files to a delay report.
+    """Run a demo on real data.
+
+    January 2013's flights out of New York, from daily files to a delay report.
 
     Stop it half-way and run it again: it goes on where it stopped. Run it once more: there is nothing to do. Change
     one of its files: exactly what depends on it runs.
 
-    Examples::
+    Examples:
 
         flowstead demo
         flowstead demo /tmp/flights

@@ -23,15 +23,15 @@ def preview(
     *,
     use: Annotated[str | None, Parameter(completer=waypoints)] = None,
     rows: int = 10,
-    param: Annotated[list[str] | None, Parameter(["--param", "-p"])] = None,
+    param: Annotated[list[str] | None, Parameter(["--param", "-p"], metavar="NAME=VALUE")] = None,
     json: bool = False,
     invocation: Call,
 ) -> int:
-    """Run a flow up to a waypoint, and show the value. Nothing is recorded; of a flow with files, the first is taken.
+    """Run a flow up to a waypoint, and show the value.
 
-    What the flow prints goes to stderr.
+    Nothing is recorded. Of a flow with source files, the first is taken. What the flow prints goes to stderr.
 
-    Examples::
+    Examples:
 
         flowstead preview first_flow --use squares
         flowstead preview join_weather --use weather --rows 5

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
 from flowstead.cli import words
 from flowstead.cli.completing import flow_names, run_ids, statuses
@@ -17,9 +17,11 @@ from flowstead.cli.screen import Cell, Column, Screen, columns, look_of, one_lin
 from flowstead.cli.tables import print_runs
 from flowstead.model.run import short_id
 
+_TOLD_ELSEWHERE = ("run_id", "started_at_utc", "step_outputs")
+
 RunId = Annotated[str, Parameter(completer=run_ids)]
 
-app = App(name="runs", help_format="plaintext")
+app = App(name="runs", group_commands=Group("Commands"))
 
 
 @app.default
@@ -32,9 +34,9 @@ def list_runs(
     json: bool = False,
     invocation: Call,
 ) -> int:
-    """List runs, newest first; `runs show RUN` tells all about one.
+    """List runs, newest first, or show one: runs show RUN.
 
-    Examples::
+    Examples:
 
         flowstead runs
         flowstead runs --flow ingest_flights --status failed
@@ -76,7 +78,7 @@ def list_runs(
 def show_run(run: RunId, /, *, json: bool = False, invocation: Call) -> int:
     """Show a run: its steps, what came of it, and what went wrong.
 
-    Examples::
+    Examples:
 
         flowstead runs show 7f3a91c2
 
@@ -107,8 +109,9 @@ def show_run(run: RunId, /, *, json: bool = False, invocation: Call) -> int:
         _print_error(screen, found["error"])
     if found["artifacts"]:
         screen.print()
-        rows = [[each["name"], (each["kind"], "dim"), _artifact_path(found, each)] for each in found["artifacts"]]
-        screen.table([Column("KEPT"), Column("KIND"), Column("FILE")], rows)
+        screen.print(f"Kept in {screen.paint(words.place(Path(found['folder']) / 'artifacts'), 'cyan')}:")
+        rows = [[(Path(each["path"]).name, "cyan"), each["name"], (each["kind"], "dim")] for each in found["artifacts"]]
+        screen.table([Column(""), Column(""), Column("")], rows, indent="  ")
     screen.print()
     for name in found["actions"]:
         screen.print(screen.paint(f"{name.capitalize()} it with: {invocation.command(f'{name} {short}', root)}", "dim"))
@@ -135,8 +138,8 @@ def _facts(run: dict[str, Any]) -> list[tuple[str, str]]:
     facts.append(("version", run["version"][:12]))
     if run["params"]:
         facts.append(("params", ", ".join(f"{name}={value}" for name, value in run["params"].items())))
-    if run["metadata"]:
-        facts.append(("metadata", ", ".join(f"{name}={value}" for name, value in run["metadata"].items())))
+    told = [(name, value) for name, value in run["metadata"].items() if name not in _TOLD_ELSEWHERE]
+    facts += [("" if at else "metadata", f"{name}={value}") for at, (name, value) in enumerate(told)]
     return facts
 
 
@@ -173,10 +176,6 @@ def _print_error(screen: Screen, error: dict[str, Any]) -> None:
         screen.print(f"  {line}")
 
 
-def _artifact_path(run: dict[str, Any], artifact: dict[str, Any]) -> str:
-    return words.place(Path(run["folder"]) / artifact["path"])
-
-
 def logs(
     run: RunId,
     /,
@@ -185,9 +184,11 @@ def logs(
     json: bool = False,
     invocation: Call,
 ) -> int:
-    """Print the log of a run: what happened, and what the flow printed, in one order.
+    """Print the log of a run.
 
-    Examples::
+    It tells what happened, and what the flow printed, in one order.
+
+    Examples:
 
         flowstead logs 7f3a91c2
         flowstead logs 7f3a91c2 -f
@@ -235,9 +236,11 @@ def _log_line(screen: Screen, line: dict[str, Any], width: int) -> str:
 
 
 def cancel(run: RunId, /, *, json: bool = False, invocation: Call) -> int:
-    """Cancel a run: at once when it waits, else between steps or items, or by force after a grace time.
+    """Cancel a run.
 
-    Examples::
+    One that waits is cancelled at once, one under way between steps or items, or by force after a grace time.
+
+    Examples:
 
         flowstead cancel 7f3a91c2
 

@@ -7,9 +7,9 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group
 
 from flowstead.cli import words
 from flowstead.cli.invocation import Call
@@ -20,11 +20,12 @@ Shell = Literal["bash", "zsh", "fish", "powershell"]
 
 
 def init(path: Path, /, *, invocation: Call) -> int:
-    """Make a folder a workspace: flow_modules, config, databases, editor settings, and a first flow.
+    """Make a folder a workspace.
 
-    Only adds what is missing; files that exist are never touched.
+    Makes flow_modules, config, databases, editor settings, and a first flow. Only adds what is missing: files
+    that exist are never touched.
 
-    Examples::
+    Examples:
 
         flowstead init sales
         flowstead init .
@@ -58,11 +59,12 @@ def init(path: Path, /, *, invocation: Call) -> int:
 
 
 def doctor(*, json: bool = False, invocation: Call) -> int:
-    """Look for what can keep flows from running: the home folder, disks, settings, trust, the ledger, locks, flows.
+    """Look for what can keep flows from running.
 
-    Exit code 1 if there is a problem.
+    Looks at the home folder, disks, settings, trust, the ledger, the lock and the flows. Exit
+    code 1 if there is a problem.
 
-    Examples::
+    Examples:
 
         flowstead doctor
 
@@ -96,7 +98,7 @@ def doctor(*, json: bool = False, invocation: Call) -> int:
 
 
 workspace = App(
-    name="workspace", help="Say which workspace is used here, or that you trust one.", help_format="plaintext"
+    name="workspace", help="Say which workspace is used here, or that you trust one.", group_commands=Group("Commands")
 )
 
 
@@ -104,7 +106,7 @@ workspace = App(
 def show_workspace(*, json: bool = False, invocation: Call) -> int:
     """Say which workspace is used here, or that you trust one.
 
-    Examples::
+    Examples:
 
         flowstead workspace
         flowstead workspace trust shared/sales
@@ -130,7 +132,7 @@ def show_workspace(*, json: bool = False, invocation: Call) -> int:
 def trust_workspace(path: Path | None = None, /, *, invocation: Call) -> int:
     """Trust a workspace whose flows others can change: they can then run code as you, on this machine.
 
-    Examples::
+    Examples:
 
         flowstead workspace trust shared/sales
 
@@ -153,7 +155,7 @@ def trust_workspace(path: Path | None = None, /, *, invocation: Call) -> int:
 
 
 completions = App(
-    name="completions", help="Let the shell complete commands, flows, runs and steps.", help_format="plaintext"
+    name="completions", help="Let the shell complete commands, flows, runs and steps.", group_commands=Group("Commands")
 )
 
 
@@ -161,7 +163,7 @@ completions = App(
 def install_completions(shell: Shell | None = None, /, *, invocation: Call) -> int:
     """Install completions for a shell, and load them from its start-up file.
 
-    Examples::
+    Examples:
 
         flowstead completions install
         flowstead completions install zsh
@@ -187,7 +189,7 @@ def install_completions(shell: Shell | None = None, /, *, invocation: Call) -> i
 def generate_completions(shell: Shell | None = None, /, *, invocation: Call) -> int:
     """Print the completion script of a shell.
 
-    Examples::
+    Examples:
 
         flowstead completions generate bash > flowstead.bash
 
@@ -200,7 +202,7 @@ def generate_completions(shell: Shell | None = None, /, *, invocation: Call) -> 
     return 0
 
 
-def _shell(chosen: Annotated[Shell | None, Parameter()]) -> Shell:
+def _shell(chosen: Shell | None) -> Shell:
     from cyclopts.completion import detect_shell
 
     if chosen is not None:

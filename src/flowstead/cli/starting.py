@@ -19,14 +19,14 @@ def run(
     flow: Annotated[str, Parameter(completer=flow_names)],
     /,
     *,
-    param: Annotated[list[str] | None, Parameter(["--param", "-p"])] = None,
+    param: Annotated[list[str] | None, Parameter(["--param", "-p"], metavar="NAME=VALUE")] = None,
     source: Path | None = None,
     force: bool = False,
     retry_failed: bool = False,
     new: bool = False,
     key: str | None = None,
     json: bool = False,
-    wait: Annotated[bool, Parameter(negative="--no-wait", show=False)] = True,
+    no_wait: bool = False,
     invocation: Call,
 ) -> int:
     """Run a flow, and watch it to its end.
@@ -34,7 +34,7 @@ def run(
     A flow with a source gets a run for each file that is new or has changed since its last run (or one for all of
     them). Runs that were interrupted go on first, from their last finished step.
 
-    Examples::
+    Examples:
 
         flowstead run first_flow
         flowstead run first_flow --param count=20
@@ -59,8 +59,8 @@ def run(
         A name for this run. The same key gives the same run, however often it is asked for.
     json
         Print {"runs": [...]} at the end, and nothing before.
-    wait
-        With --no-wait: exit with code 4 when another process runs the workspace, instead of waiting for it.
+    no_wait
+        Exit with code 4 when another process runs the workspace, instead of waiting for it.
     """
     fields: dict[str, Any] = {
         "params": params_of(param or []),
@@ -77,7 +77,7 @@ def run(
 
     command = f"run {flow}"
     return conduct(
-        invocation, root, command, lambda client: client.start(flow, **fields), announce, json=json, wait=wait
+        invocation, root, command, lambda client: client.start(flow, **fields), announce, json=json, wait=not no_wait
     )
 
 
@@ -115,8 +115,9 @@ def announce_start(screen: Screen, answer: Answer, flow: str, command: Any, root
             since = "its" if unchanged == 1 else "their"
             screen.print(
                 f"Nothing to do: {words.count(unchanged, 'file')} of {source} {are} unchanged since {since} last run."
-                f" Run {'it' if unchanged == 1 else 'them all'} with: {command(f'run {flow} --force')}"
             )
+            them = "it" if unchanged == 1 else "them all"
+            screen.print(screen.paint(f"Run {them} again with: {command(f'run {flow} --force')}", "dim"))
     failed = answer["failed_before"]
     if failed and not started:
         waits = "waits" if failed == 1 else "wait"
@@ -130,12 +131,14 @@ def retry(
     *,
     from_: Annotated[str | None, Parameter(["--from"], completer=step_names)] = None,
     json: bool = False,
-    wait: Annotated[bool, Parameter(negative="--no-wait", show=False)] = True,
+    no_wait: bool = False,
     invocation: Call,
 ) -> int:
-    """Retry an ended run: a new run, from the step that failed or an earlier one. Steps before it are not repeated.
+    """Retry an ended run, from the step that failed or an earlier one.
 
-    Examples::
+    The retry is a run of its own; steps before its first one are not repeated.
+
+    Examples:
 
         flowstead retry 7f3a91c2
         flowstead retry 7f3a91c2 --from "Read weather"
@@ -148,8 +151,8 @@ def retry(
         The first step to run: its name, its label, or its number from 0.
     json
         Print {"runs": [...]} at the end, and nothing before.
-    wait
-        With --no-wait: exit with code 4 when another process runs the workspace, instead of waiting for it.
+    no_wait
+        Exit with code 4 when another process runs the workspace, instead of waiting for it.
     """
 
     def announce(screen: Screen, answer: Answer) -> None:
@@ -162,7 +165,7 @@ def retry(
         lambda client: client.retry(run, from_step=from_),
         announce,
         json=json,
-        wait=wait,
+        wait=not no_wait,
     )
 
 
@@ -171,12 +174,14 @@ def resume(
     /,
     *,
     json: bool = False,
-    wait: Annotated[bool, Parameter(negative="--no-wait", show=False)] = True,
+    no_wait: bool = False,
     invocation: Call,
 ) -> int:
-    """Let interrupted runs go on, from their last finished step: one, or all; and those that wait in the queue.
+    """Let interrupted runs go on from their last finished step.
 
-    Examples::
+    One run, or all of them; then also those that wait in the queue.
+
+    Examples:
 
         flowstead resume
         flowstead resume 7f3a91c2
@@ -187,8 +192,8 @@ def resume(
         The run's id, or a part of it that fits no other; without it, all interrupted runs.
     json
         Print {"runs": [...]} at the end, and nothing before.
-    wait
-        With --no-wait: exit with code 4 when another process runs the workspace, instead of waiting for it.
+    no_wait
+        Exit with code 4 when another process runs the workspace, instead of waiting for it.
     """
 
     def announce(screen: Screen, answer: Answer) -> None:
@@ -203,5 +208,5 @@ def resume(
         lambda client: client.resume(run),
         announce,
         json=json,
-        wait=wait,
+        wait=not no_wait,
     )
