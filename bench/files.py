@@ -1,0 +1,172 @@
+"""Rows about source files: many that arrive, and many that have not changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import polars as pl
+
+from bench.flights import write_days
+from bench.floors import flowstead, seconds
+from bench.rows import Measurement, Reach, Row, Sample, Samples, Setting
+from bench.workspaces import Workspace, await_ends, requests
+from flowstead.engine.engine import Engine
+from flowstead.engine.freshness import look, signatures
+from flowstead.engine.starting import StartRequest, start_flow
+from flowstead.ledger import Transaction
+from flowstead.ledger.transaction import Fence
+from flowstead.model.run import now_us
+
+FILES_IN_FOLDER = 1000
+
+_INGEST = """
+    import polars as pl
+
+    from flowstead import Flow
+
+    def build():
+        return (
+            Flow("Bench")
+            .watch(mode="poll", source="../inbox", interval="1h", extensions=[".csv"], max_parallel=2)
+            .mirror(root="../tables")
+            .step(to_parquet)
+        )
+
+    def to_parquet(context):
+        target = context.mirror.with_extension(".parquet")
+        pl.read_csv(context.source.path, null_values="NA").write_parquet(target)
+        return target
+"""
+
+_WATCHED = """
+    from flowstead import Flow
+
+    def build():
+        return Flow("Bench").watch(mode="poll", source="../inbox", interval="1h", extensions=[".csv"]).step(nothing)
+
+    def nothing(context):
+        return None
+"""
+
+
+def arriving(setting: Setting) -> Samples:
+    files = setting.size(500, 50)
+    workspace = Workspace(setting.folder)
+    workspace.module("ingest", _INGEST)
+    inbox, tables = workspace.root / "inbox", workspace.root / "tables"
+    write_days(inbox, files)
+    plain = setting.folder / "plain"
+    while True:
+        _arrive_anew(inbox, tables)
+        cold = seconds(flowstead("run", "ingest", "--json"), cwd=workspace.root)
+        _check(tables, files)
+        with workspace.engine() as engine:
+            _ingest(engine, inbox, tables, files)  # starts the workers
+            warm = _ingest(engine, inbox, tables, files)
+        floor = _plain_loop(inbox, plain)
+        yield Sample(warm, floor), Sample(cold, floor)
+
+
+def _ingest(engine: Engine, inbox: Path, tables: Path, files: int) -> float:
+    _arrive_anew(inbox, tables)
+    begun = now_us()
+    start_flow(engine, StartRequest("ingest", {}))
+    took = await_ends(engine, begun, files)
+    _check(tables, files)
+    return took
+
+
+def _arrive_anew(inbox: Path, tables: Path) -> None:
+    now = time.time_ns()
+    for file in inbox.iterdir():
+        os.utime(file, ns=(now, now))
+    shutil.rmtree(tables, ignore_errors=True)
+
+
+def _check(tables: Path, files: int) -> None:
+    written = len(list(tables.glob("*.parquet")))
+    if written != files:
+        raise RuntimeError(f"{written} of {files} Parquet files were written.")
+
+
+def _plain_loop(inbox: Path, target: Path) -> float:
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    begun = time.perf_counter()
+    for file in sorted(inbox.iterdir()):
+        pl.read_csv(file, null_values="NA").write_parquet(target / f"{file.stem}.parquet")
+    return time.perf_counter() - begun
+
+
+def fresh_check(setting: Setting) -> Samples:
+    workspace = Workspace(setting.folder)
+    workspace.module("watched", _WATCHED)
+    inbox = workspace.root / "inbox"
+    files = setting.size(100_000, 10_000)
+    for number in range(files):
+        folder = inbox / f"{number // FILES_IN_FOLDER:03}"
+        if number % FILES_IN_FOLDER == 0:
+            folder.mkdir(parents=True)
+        (folder / f"{number:06}.csv").touch()
+    with workspace.engine(retention_runs=1000) as engine:
+        spec = engine.catalog.entry("watched").spec
+        assert spec is not None
+        (request,) = requests(engine, ["watched"])
+        fence = Fence(request.id, "bench", 1 << 30)
+        found = list(signatures(spec, str(inbox), None))
+
+        def record(tx: Transaction) -> None:
+            """One batch run, from its start to its success, as an engine records it."""
+            tx.enqueue(request)
+            tx.claim(fence, "bench")
+            tx.put_run_files(request.id, found)
+            tx.end_run(fence, "succeeded", flow=spec.name, source_root=str(inbox))
+
+        engine.ledger.write(record)
+        while True:
+            begun = time.perf_counter()
+            sources = look(spec, inbox, engine.ledger.reader)
+            took = time.perf_counter() - begun
+            if len(sources.files) != files or sources.due:
+                raise RuntimeError(f"{len(sources.files)} files were seen, {len(sources.due)} of them due.")
+            yield (Sample(took * 1e3, _walk(inbox) * 1e3),)
+
+
+def _walk(root: Path) -> float:
+    begun = time.perf_counter()
+    pending = [os.fspath(root)]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                else:
+                    entry.stat()
+    return time.perf_counter() - begun
+
+
+MEASUREMENTS = (
+    Measurement(
+        (
+            Row("files", "500 arriving CSV files, one run each, Parquet out", "s", "plain Polars loop", Reach(1.5)),
+            Row("files-cold", "the same with flowstead run, whole process", "s", "plain Polars loop", Reach(1.5)),
+        ),
+        arriving,
+    ),
+    Measurement(
+        (
+            Row(
+                "fresh-check",
+                "a look at 100,000 recorded files, none of them due",
+                "ms",
+                "scandir and stat",
+                Reach(1000),
+            ),
+        ),
+        fresh_check,
+        per_run=2,
+    ),
+)
