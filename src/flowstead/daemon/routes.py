@@ -251,14 +251,14 @@ def resume_all(host: WorkspaceHost) -> dict[str, Any]:
     """Lets every interrupted run go on that may, and those that still wait in the queue."""
     engine = host.engine
     after = engine.ledger.last_event
-    resumed: list[str] = []
-    for run in host.reader.runs_by_id(host.reader.open_runs()):
-        if "resume" in run.actions:
-            engine.resume(run.id)
-            resumed.append(run.id)
-    waiting = [run_id for run_id in host.reader.open_runs(statuses=("queued",)) if run_id not in resumed]
-    engine.include({run.flow for run in host.reader.runs_by_id(waiting)})
-    return {"started": [], "resumed": resumed, "waiting": waiting, "after": after}
+    # Before any is resumed: with that, those that wait begin to be dispatched, and are no longer queued.
+    waiting = host.reader.runs_by_id(host.reader.open_runs(statuses=("queued",)))
+    interrupted = host.reader.runs_by_id(host.reader.open_runs())
+    resumed = [run.id for run in interrupted if "resume" in run.actions]
+    for run_id in resumed:
+        engine.resume(run_id)
+    engine.include({run.flow for run in waiting})
+    return {"started": [], "resumed": resumed, "waiting": [run.id for run in waiting], "after": after}
 
 
 def runs_by_id(host: WorkspaceHost, *, ids: list[str]) -> dict[str, Any]:

@@ -70,9 +70,9 @@ def start_flow(engine: Engine, request: StartRequest) -> Started:
     spec = working(entry)
     params, secrets = check_params(spec, request.params)
     reader = engine.ledger.reader
-    resumed = () if request.new else _resume_interrupted(engine, spec.name, request, params, secrets)
+    # Before any is resumed: with that, those that wait begin to be dispatched, and are no longer queued.
     waiting = tuple(reader.open_runs(spec.name, ("queued",)))
-    waiting = tuple(run_id for run_id in waiting if run_id not in resumed)
+    resumed = () if request.new else _resume_interrupted(engine, spec.name, request, params, secrets)
     root, only = _chosen_source(spec, entry.path.parent, request.source)
     digest = entry.digest or ""
     if root is None:
