@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -12,11 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from flowstead.cli import words
-from flowstead.cli.screen import look_of
+from flowstead.cli.screen import columns, look_of
 from flowstead.cli.telling import Row, Teller
 from flowstead.model.run import ACTIVE, short_id
 
 _MOST_LINES = 8
+_SUMMARY_ORDER = "running cancelling queued failed rejected interrupted cancelled"
 _STYLES = {"amber": "yellow", "orange": "dark_orange"}
 
 
@@ -71,22 +73,28 @@ class LiveView:
         step = next((each for each in row["steps"] if each["status"] == "running"), None)
         label = step["label"] if step and row["status"] == "running" else row["status"]
         line: list[RenderableType] = [Text.assemble("  " if teller.single else "", glyph, " ", what), Text(label)]
+        elapsed = time.monotonic() - begun
         if teller.single:
-            line = [Text.assemble("  ", glyph, " ", label), ""]
-        line += [*_progress(step), Text(words.duration((time.monotonic() - begun) * 1000), style="dim")]
+            padded = label + " " * (teller.label_width - columns(label))
+            line = [Text.assemble("  ", glyph, " ", padded), ""]
+            if step and step["started_at"]:
+                elapsed = (datetime.now(UTC) - words.parsed(step["started_at"])).total_seconds()
+        line += [*_progress(step), Text(words.duration(max(0.0, elapsed) * 1000), style="dim")]
         return line
 
-    def _summary(self, total: int) -> Text:
+    def _summary(self, total: int) -> Table:
         counts = self._teller.counts()
         done = sum(number for number, status in counts if status not in (*ACTIVE, "queued"))
-        text = Text(f"{words.count(total, 'run')}: ", style="dim")
-        text.append(f"{done:,} done")
-        for number, status in counts:
-            if status in ("running", "cancelling", "failed", "interrupted", "cancelled"):
-                text.append(", ").append(f"{number:,} {status}", style=_style(status))
-            elif status == "queued":
+        text = Text(f"{done:,} done")
+        for number, status in sorted(counts, key=lambda each: _SUMMARY_ORDER.find(each[1])):
+            if status == "queued":
                 text.append(f", {number:,} waiting", style="dim")
-        return text
+            elif status in _SUMMARY_ORDER:
+                text.append(", ").append(f"{number:,} {status}", style=_style(status))
+        line = Table.grid(padding=(0, 2))
+        bar = ProgressBar(total=total, completed=done, width=20, complete_style="blue", finished_style="blue")
+        line.add_row(Text(words.count(total, "run")), bar, text)
+        return line
 
 
 def _progress(step: Row | None) -> tuple[RenderableType, RenderableType]:

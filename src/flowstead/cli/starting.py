@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,7 +102,7 @@ def announce_start(screen: Screen, answer: Answer, flow: str, command: Any, root
         if going_on and not started:
             screen.print(screen.paint(f"Start another run beside it with: {command(f'run {flow} --new')}", "dim"))
         return
-    source = words.place(answer["source"], root)
+    source = words.place(answer["source"], root) + (os.sep if os.path.isdir(answer["source"]) else "")
     if files == 0:
         screen.print(f"Nothing to do: there is no file for {flow} in {source}.")
     elif started > 1 or (started and files == 1):

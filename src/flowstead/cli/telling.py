@@ -54,7 +54,7 @@ class Teller:
         self._tells_ends = few or not screen.is_terminal
         self._tells_starts = not screen.is_terminal and few
         self._name_width = max([columns(self.name(row)) for row in self.rows.values()], default=0)
-        self._label_width = max([columns(s["label"]) for row in self.rows.values() for s in row["steps"]], default=0)
+        self.label_width = max([columns(s["label"]) for row in self.rows.values() for s in row["steps"]], default=0)
 
     def name(self, row: Row) -> str:
         """What tells a run from the others of this command: its file, and its flow where there are several."""
@@ -90,6 +90,10 @@ class Teller:
         took = words.duration((time.monotonic() - self._began) * 1000)
         said = ", ".join(self.screen.paint(f"{number:,} {status}", look_of(status)) for number, status in self.counts())
         yield f"{words.count(len(self.rows), 'run')} in {took}: {said}"
+        if self._failures > _FAILURES_IN_FULL:
+            flows = {row["flow"] for row in self.rows.values()}
+            only = f" --flow {flows.pop()}" if len(flows) == 1 else ""
+            yield self.screen.paint(f"See them with: {self._command(f'runs{only} --status failed')}", "dim")
 
     # -- parts -------------------------------------------------------------------------------------------------
 
@@ -104,6 +108,8 @@ class Teller:
             at = _next_step(row)
             step = f" from step {row['steps'][at]['label']}" if at < len(row["steps"]) else ""
             yield f"Run {short} lost its worker and goes on{step}, attempt {attempt}"
+        elif self.single:
+            yield f"{self.screen.glyph('running')} Run {short} of {row['flow']} started"
         elif self._tells_starts:
             yield f"{self.screen.glyph('running')} {short} {self.name(row)} started"
 
@@ -114,7 +120,7 @@ class Teller:
                 continue
             self._steps.add(key)
             indent = "  " if self.single else f"{short_id(row['id'])} "
-            label = step["label"] + " " * (self._label_width - columns(step["label"]))
+            label = step["label"] + " " * (self.label_width - columns(step["label"]))
             took = words.duration(step["duration_ms"]).rjust(8)
             facts = "  ".join(_facts_of(step))
             line = f"{indent}{self.screen.glyph(step['status'])} {one_line(label)}  {took}  {facts}"
@@ -185,8 +191,11 @@ def _next_step(row: Row) -> int:
 
 
 def _facts_of(step: Row) -> Iterator[str]:
+    if step["attempt"] > 1:
+        yield f"attempt {step['attempt']}"
     if step["kind"] == "map" and step["items_total"]:
-        yield words.count(step["items_total"], "item")
+        done = "" if step["items_done"] == step["items_total"] else f"{step['items_done']:,} of "
+        yield done + words.count(step["items_total"], "item")
         if step["items_failed"]:
             yield f"{step['items_failed']:,} failed"
     elif step["output_kind"] == "batch" and step["rows"] is not None:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowstead.flow.batch import Batch
+from flowstead.flow.batch import Batch, FileRef
 from flowstead.flow.failures import describe_failure
 
 if TYPE_CHECKING:
@@ -58,7 +58,13 @@ def describe(value: Any, rows: int) -> dict[str, Any]:
 
 
 def _items(values: Any, rows: int) -> list[str]:
-    return [_path(each) if isinstance(each, Path) else repr(each)[:2000] for each in values[:rows]]
+    return [_item(each) for each in values[:rows]]
+
+
+def _item(value: Any) -> str:
+    if isinstance(value, FileRef):
+        value = value.path
+    return _path(value) if isinstance(value, Path) else repr(value)[:2000]
 
 
 def _path(path: Path) -> str:
