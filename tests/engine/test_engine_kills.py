@@ -235,7 +235,7 @@ def test_secrets_reach_the_attempt_after_a_lost_worker(bench, workspace, signals
     gate.open_gate()
     (run,) = ended(engine, run_id)
     assert run.summary == "8"
-    assert engine.secrets == {}
+    assert engine.dispatcher.secrets == {}
 
 
 def test_secrets_given_again_reach_a_run_that_goes_on(bench, workspace, signals, gate):
@@ -285,4 +285,4 @@ def test_the_number_of_attempts_is_seen_by_the_flow(bench, workspace, signals):
     engine = bench.engine()
     run = run_flow(engine, "counting")
     assert (run.status, run.summary) == ("succeeded", "2 True")
-    wait_until(engine, lambda: not engine.active)
+    wait_until(engine, lambda: not engine.dispatcher.active)

@@ -140,7 +140,7 @@ def start(
     engine = host.engine
     after = engine.ledger.last_event
     started = start_flow(engine, request)
-    engine.include([name])
+    engine.dispatcher.include([name])
     return {**started.as_dict(), "after": after}
 
 
@@ -257,7 +257,7 @@ def resume_all(host: WorkspaceHost) -> dict[str, Any]:
     resumed = [run.id for run in interrupted if "resume" in run.actions]
     for run_id in resumed:
         engine.resume(run_id)
-    engine.include({run.flow for run in waiting})
+    engine.dispatcher.include({run.flow for run in waiting})
     return {"started": [], "resumed": resumed, "waiting": [run.id for run in waiting], "after": after}
 
 

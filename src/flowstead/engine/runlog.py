@@ -28,7 +28,7 @@ class RunLog:
         except FileExistsError:
             pass
         self._context = context
-        self._file = open(path, "ab", buffering=0)
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
         self._seq = _mend(Path(path)) if self._file.tell() else 0
         self._lines: list[bytes] = []
         self._unwritten = b""

@@ -20,7 +20,7 @@ from flowstead.ledger.transaction import Fence
 
 if TYPE_CHECKING:
     from flowstead.catalog import FlowVersion
-    from flowstead.engine.engine import Engine
+    from flowstead.engine.dispatcher import Dispatcher
     from flowstead.engine.worker_process import WorkerProcess
 
 _CRASHES = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP", "SIGXCPU", "SIGXFSZ"}
@@ -56,7 +56,7 @@ class Session:
 
     def __init__(
         self,
-        engine: Engine,
+        dispatcher: Dispatcher,
         run: Claimed,
         fence: Fence,
         version: FlowVersion,
@@ -68,11 +68,11 @@ class Session:
         self.fence = fence
         self.worker = worker
         self.ended = False
-        self._engine = engine
+        self._dispatcher = dispatcher
         self._version = version
         self._spec = version.spec
         self._steps = version.spec.steps
-        self._folder: Path = engine.layout.run_folder(run.id)
+        self._folder: Path = dispatcher.layout.run_folder(run.id)
         self._point = ResumePoint()
         self._first_step_begun = first_step_begun
         self._attempts: dict[int, int] = {}
@@ -99,15 +99,15 @@ class Session:
             if self.ended or self._cancelling:
                 return
             if not run.fresh:
-                self._point = resume_point(self._engine.ledger.reader, run.id, self._steps, self._folder)
+                self._point = resume_point(self._dispatcher.ledger.reader, run.id, self._steps, self._folder)
                 first, keep = self._point.first_step, self._point.items is not None
-                self._engine.ledger.write(lambda tx: tx.resume_at(run.id, first, keep_items=keep))
+                self._dispatcher.ledger.write(lambda tx: tx.resume_at(run.id, first, keep_items=keep))
             point = self._point
             self._attempts = dict(point.attempts)
             if self._first_step_begun:
                 self._next_attempt(0)
             if self._spec.timeout:
-                self._run_alarm = self._engine.alarms.set(self._spec.timeout, self._run_timed_out)
+                self._run_alarm = self._dispatcher.alarms.set(self._spec.timeout, self._run_timed_out)
             self._hand_over(
                 {
                     "type": "run",
@@ -115,7 +115,7 @@ class Session:
                     "attempt": run.attempt,
                     "folder": str(self._folder),
                     "params": run.params,
-                    "secrets": self._engine.secrets.get(run.id, {}),
+                    "secrets": self._dispatcher.secrets.get(run.id, {}),
                     "source_root": run.source_root,
                     "source_path": run.source_path,
                     "first_step": point.first_step,
@@ -202,7 +202,7 @@ class Session:
                     case _:
                         self.refused(f"a frame of type {frame['type']}")
                         return
-            if operations and not self._engine.ledger.write(lambda tx: all([each(tx) for each in operations])):  # noqa: C419
+            if operations and not self._dispatcher.ledger.write(lambda tx: all([each(tx) for each in operations])):  # noqa: C419
                 self.refused("an outcome of what was not under way")
                 return
             for _ in range(answers):
@@ -224,10 +224,10 @@ class Session:
     def _next_attempt(self, step: int) -> int:
         self._step = step
         self._attempts[step] = attempt = self._attempts.get(step, 0) + 1
-        self._engine.alarms.unset(self._step_alarm)
+        self._dispatcher.alarms.unset(self._step_alarm)
         timeout = self._steps[step].timeout
         self._step_alarm = (
-            self._engine.alarms.set(timeout, lambda: self._step_timed_out(step, attempt)) if timeout else None
+            self._dispatcher.alarms.set(timeout, lambda: self._step_timed_out(step, attempt)) if timeout else None
         )
         return attempt
 
@@ -253,7 +253,7 @@ class Session:
             checkpoint=frame.get("checkpoint"),
             error=json.dumps(error) if error else None,
         )
-        self._engine.alarms.unset(self._step_alarm)
+        self._dispatcher.alarms.unset(self._step_alarm)
         lines.append(lambda: self._say_finished(frame))
         metadata, summary = frame.get("metadata"), frame.get("summary")
         ends: str | None = frame["ends"]
@@ -346,14 +346,14 @@ class Session:
             if self._log is not None:
                 self._log.add("run.cancelling", "Cancellation requested", level="warning")
                 self._log.flush()
-            self._grace_alarm = self._engine.alarms.set(self._engine.settings.cancel_grace, self._grace_over)
+            self._grace_alarm = self._dispatcher.alarms.set(self._dispatcher.settings.cancel_grace, self._grace_over)
 
     def _grace_over(self) -> None:
         with self._lock:
             if self.ended:
                 return
             self.worker.terminate("cancelled")
-            self._grace_alarm = self._engine.alarms.set(SECONDS_FROM_TERMINATE_TO_KILL, self._kill_cancelled)
+            self._grace_alarm = self._dispatcher.alarms.set(SECONDS_FROM_TERMINATE_TO_KILL, self._kill_cancelled)
 
     def _kill_cancelled(self) -> None:
         with self._lock:
@@ -380,7 +380,7 @@ class Session:
 
     def _end(self, status: str, error: dict[str, Any] | None = None) -> None:
         text = json.dumps(error) if error else None
-        if self._engine.ledger.write(lambda tx: self._end_in(tx, status, text)):
+        if self._dispatcher.ledger.write(lambda tx: self._end_in(tx, status, text)):
             self._ended(status, error)
         else:
             self.worker.kill("refused")  # someone else has the run by now
@@ -398,9 +398,9 @@ class Session:
 
     def _requeue(self, *, step_status: str, error: dict[str, Any] | None, delay: float, losses: int) -> None:
         text = json.dumps(error) if error else None
-        due_at = self._engine.clock.now() + int(delay * 1_000_000)
+        due_at = self._dispatcher.clock.now() + int(delay * 1_000_000)
         fence = self.fence
-        accepted = self._engine.ledger.write(
+        accepted = self._dispatcher.ledger.write(
             lambda tx: tx.requeue(fence, due_at=due_at, step_status=step_status, error=text, losses=losses)
         )
         if not accepted:
@@ -410,18 +410,18 @@ class Session:
         why = error["message"] if error else "The worker was lost."
         self._open_log().add("run.requeued", f"{why} The run goes on in a new worker.", level="warning")
         self._close(over=False)
-        self._engine.dispatch_at(due_at)
+        self._dispatcher.dispatch_at(due_at)
 
     def _close(self, *, over: bool = True) -> None:
         self.ended = True
         for alarm in (self._step_alarm, self._run_alarm, self._grace_alarm):
-            self._engine.alarms.unset(alarm)
+            self._dispatcher.alarms.unset(alarm)
         log, self._log = self._log, None
         try:
             if log is not None:
                 log.close()
         finally:
-            self._engine.session_ended(self, over=over)
+            self._dispatcher.session_ended(self, over=over)
 
     def give_up(self) -> None:
         """Leaves the run as it is on record, for a later engine to find."""
@@ -442,7 +442,7 @@ class Session:
         run_id = self.run.id
 
         def ends() -> None:
-            self._engine.ledger.write(lambda tx: tx.drop_checkpoint(run_id, step))
+            self._dispatcher.ledger.write(lambda tx: tx.drop_checkpoint(run_id, step))
             message = f"The checkpoint of {self._steps[step].label} cannot be used ({frame['message']})."
             self._requeue(
                 step_status="interrupted", error=self._error("checkpoint-damaged", message), delay=0, losses=0
@@ -463,7 +463,7 @@ class Session:
                 self._log.finish_output(self._step_name(self._step))
             if self._cancelling:
                 self._end("cancelled")
-            elif self._engine.interrupting:
+            elif self._dispatcher.interrupting:
                 self._end(
                     "interrupted", self._error("interrupted", "Flowstead was stopped while the run was under way.")
                 )
@@ -500,8 +500,8 @@ class Session:
 
     def _killed(self, name: str, doing: str) -> None:
         message = f"The worker process was killed {doing} ({name})."
-        policy, limit = self._spec.resume, self._engine.settings.resume_limit
-        losses = self._engine.ledger.reader.losses(self.run.id) + 1
+        policy, limit = self._spec.resume, self._dispatcher.settings.resume_limit
+        losses = self._dispatcher.ledger.reader.losses(self.run.id) + 1
         if policy != "auto":
             self._end(
                 "interrupted", self._error("worker-killed", message, hint=f"Go on with: flowstead resume {self.run.id}")
@@ -525,7 +525,7 @@ class Session:
             self._end("failed", error)
 
     def _failures(self, step: int | None) -> int:
-        rows = self._engine.ledger.reader.step_rows(self.run.id)
+        rows = self._dispatcher.ledger.reader.step_rows(self.run.id)
         return sum(1 for row in rows if row[1] == step and row[3] == "failed")
 
     def _error(self, code: str, message: str, hint: str = "") -> dict[str, Any]:
@@ -535,7 +535,7 @@ class Session:
             "type": None,
             "message": message,
             "step": step.label if step else None,
-            "file": self._version.origin.relative_to(self._engine.layout.root).as_posix(),
+            "file": self._version.origin.relative_to(self._dispatcher.layout.root).as_posix(),
             "line": step.line if step else None,
             "hint": hint,
         }

@@ -153,7 +153,7 @@ def _resume_interrupted(
     for run in reader.runs_by_id(reader.open_runs(flow)):
         if run.resume == "auto" and _same(request, params, run):
             if secrets:
-                engine.secrets[run.id] = secrets
+                engine.dispatcher.secrets[run.id] = secrets
             engine.resume(run.id)
             resumed.append(run.id)
     return tuple(resumed)

@@ -107,10 +107,6 @@ class LedgerReader:
                 artifacts.setdefault(run_id, []).append(Artifact(name, kind, path, index, json.loads(info)))
         return [_run(row, self.spec(row[3]), steps.get(row[1], {}), artifacts.get(row[1], [])) for row in rows]
 
-    def waiting(self, now: int) -> list[tuple[Any, ...]]:
-        """The oldest run due at `now` of each flow that has one, oldest first (see WAITING for the columns)."""
-        return self.rows(sql.WAITING, (now,))
-
     # -- parts of a run ----------------------------------------------------------------------------------------
 
     def step_rows(self, run_id: str) -> list[tuple[Any, ...]]:

@@ -9,6 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flowstead.ledger import statements as sql
 from flowstead.model.errors import StaleWriter
@@ -79,6 +80,10 @@ class Transaction:
             return run_id, False
         self.events.append(("run", request.id, "queued"))
         return request.id, True
+
+    def waiting(self) -> list[tuple[Any, ...]]:
+        """The oldest run that is due of each flow that has one, oldest first (see WAITING for the columns)."""
+        return self._execute(sql.WAITING, (self.at,)).fetchall()
 
     def claim(self, fence: Fence, worker: str, *, first_step: bool = False) -> bool:
         """queued → starting; counts an attempt. Refused when anyone else was first.

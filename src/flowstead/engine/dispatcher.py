@@ -1,0 +1,395 @@
+"""Which run goes to which worker, and when: the due runs of a workspace under its limits, and the workers it has.
+
+dispatch → claim → Session ⇄ worker → session_ended → dispatch
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import secrets
+import sys
+import threading
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowstead.catalog import FlowVersion, read_version
+from flowstead.engine.clock import Alarms, Clock
+from flowstead.engine.freshness import signatures
+from flowstead.engine.session import Claimed, Session
+from flowstead.engine.worker_process import WorkerProcess, memory_of
+from flowstead.ledger import Ledger, Transaction
+from flowstead.ledger.transaction import Fence
+from flowstead.model.errors import FlowsteadError, StorageError
+from flowstead.model.settings import Settings
+from flowstead.workspace.layout import WorkspaceLayout
+
+
+class Dispatcher:
+    """Hands due runs to workers, oldest first. What it cannot record stops it: then `failure` says why.
+
+    `only` limits it to some flows; runs of others stay queued. `epoch` is the number under which it claims.
+    """
+
+    def __init__(
+        self,
+        layout: WorkspaceLayout,
+        settings: Settings,
+        ledger: Ledger,
+        *,
+        clock: Clock,
+        epoch: int,
+        only: Iterable[str] | None,
+    ) -> None:
+        self.layout = layout
+        self.settings = settings
+        self.ledger = ledger
+        self.clock = clock
+        self.secrets: dict[str, dict[str, str]] = {}
+        self.interrupting = False
+        self.failure: FlowsteadError | None = None
+        self._epoch = epoch
+        self._only: set[str] | None = None if only is None else set(only)
+        self._lock = threading.RLock()
+        self._stopping = False
+        self._sessions: dict[str, Session] = {}
+        self._workers: dict[str, WorkerProcess] = {}
+        self._idle: list[WorkerProcess] = []
+        self._versions: dict[str, FlowVersion] = {}
+        self._next_dispatch: int | None = None
+        self._slots = settings.slots
+        # The interpreter that runs Flowstead also runs flows that ask for no environment of their own.
+        self._python = sys.executable
+        self.alarms = Alarms(clock, lambda error: self.fail(coded(error)))
+
+    def include(self, flows: Iterable[str]) -> None:
+        """Lets runs of these flows be dispatched too, and dispatches what is due."""
+        with self._lock:
+            if self._only is not None:
+                self._only.update(flows)
+        self.dispatch()
+
+    def session(self, run_id: str) -> Session | None:
+        """The session of a run that a worker has now."""
+        with self._lock:
+            return self._sessions.get(run_id)
+
+    @property
+    def active(self) -> list[str]:
+        """Ids of the runs that workers have now."""
+        with self._lock:
+            return list(self._sessions)
+
+    # -- from the queue to a worker -----------------------------------------------------------------------------
+
+    def dispatch(self) -> None:
+        """Claims due runs, oldest first, as far as the limits allow, and hands each to a worker.
+
+        Limits: the flow's max_parallel, its group (flows of one group take turns, except in `parallel_groups`), and
+        the worker slots. Where the oldest of a group has to wait, younger ones of that group wait behind it.
+        """
+        begun: list[Session] = []
+        with self._lock:
+            more = True
+            while more and not self._stopping and len(self._sessions) < self._slots:
+                session, more = self._claim_next()
+                if session is not None:
+                    begun.append(session)
+        for session in begun:
+            self._begin(session)
+
+    def _claim_next(self) -> tuple[Session | None, bool]:
+        """Claims the oldest due run that may start now; tells too whether another may be due."""
+        worker_id, token = f"w-{secrets.token_hex(6)}", secrets.token_hex(8)
+
+        # Found and claimed in one transaction: no one can cancel the run in between.
+        def claim(tx: Transaction) -> tuple[_Claim, bool] | None:
+            waiting = tx.waiting()
+            row = self._first_allowed(waiting)
+            if row is None:
+                return None
+            claim = self._claim_of(row, worker_id, token)
+            tx.claim(claim.fence, claim.worker.id if claim.worker else worker_id, first_step=claim.at_once)
+            if claim.failure is not None:
+                tx.end_run(claim.fence, "failed", error=_error_text(claim.failure))
+            elif claim.files:
+                tx.put_run_files(claim.run.id, claim.files)
+            return claim, len(waiting) > 1 or claim.max_parallel > 1
+
+        found = self.ledger.write(claim)
+        if found is None:
+            return None, False
+        claim_made, more = found
+        return self._session_for(claim_made, worker_id), more
+
+    def _first_allowed(self, waiting: list[tuple[Any, ...]]) -> tuple[Any, ...] | None:
+        """The first of these runs, the oldest of each flow, that the limits let start now."""
+        counts: dict[str, int] = {}
+        turns: dict[str, str] = {}
+        full: set[str] = set()
+        for session in self._sessions.values():
+            flow = session.run.flow
+            counts[flow] = counts.get(flow, 0) + 1
+            turns[session.run.group] = flow
+            if counts[flow] >= session.max_parallel:
+                full.add(flow)
+        held: set[str] = set()
+        for row in waiting:
+            flow, group = row[1], row[2]
+            if self._only is not None and flow not in self._only:
+                continue
+            takes_turns = not {group, "*"} & set(self.settings.parallel_groups)
+            if group in held and takes_turns:
+                continue
+            if flow in full or (takes_turns and turns.get(group, flow) != flow):
+                # Younger runs of the group wait behind this one, or a busy flow would keep the turn for ever.
+                held.add(group)
+                continue
+            return row
+        return None
+
+    def _claim_of(self, row: tuple[Any, ...], worker_id: str, token: str) -> _Claim:
+        run_id, flow, group, digest, root, path, params, metadata, summary, attempt, retry_of = row
+        run = Claimed(
+            id=run_id,
+            flow=flow,
+            group=group,
+            version=digest,
+            source_root=root,
+            source_path=path,
+            params=json.loads(params),
+            metadata=json.loads(metadata),
+            summary=summary,
+            attempt=attempt + 1,
+            retry_of=retry_of,
+        )
+        fence = Fence(run_id, token, self._epoch)
+        try:
+            version = self.version(digest)
+        except FlowsteadError as error:
+            return _Claim(run, fence, failure=error)
+        warm = next((worker for worker in self._idle if worker.version == digest), None)
+        # A warm worker needs no time to load, so the run's first step begins with the claim itself.
+        at_once = warm is not None and run.fresh and bool(version.spec.steps)
+        files = list(signatures(version.spec, root, path)) if root is not None and path is not None else []
+        return _Claim(run, fence, version, warm, at_once, files)
+
+    def _session_for(self, claim: _Claim, worker_id: str) -> Session | None:
+        """The session of a claimed run with its worker; None when the run had to fail at once."""
+        if claim.version is None:
+            return None
+        try:
+            worker = claim.worker or self._start_worker(claim.version, worker_id)
+        except OSError as error:
+            message = f"No worker could be started: {error.strerror or error}."
+            hint = f"Is the system out of memory or processes? Try again with: flowstead retry {claim.run.id}"
+            failure = FlowsteadError(message, code="worker-not-started", hint=hint)
+            self.ledger.write(lambda tx: tx.end_run(claim.fence, "failed", error=_error_text(failure)))
+            self.secrets.pop(claim.run.id, None)
+            return None
+        if claim.worker:
+            self._idle.remove(worker)
+        session = Session(self, claim.run, claim.fence, claim.version, worker, first_step_begun=claim.at_once)
+        self._sessions[claim.run.id] = session
+        return session
+
+    def _start_worker(self, version: FlowVersion, worker_id: str) -> WorkerProcess:
+        if self._idle and len(self._workers) >= self._slots:
+            self._retire(self._idle.pop(0))
+        worker = WorkerProcess(
+            worker_id=worker_id,
+            version=version.digest,
+            python=self._python,
+            start={
+                "version": str(version.folder),
+                "helpers": str(version.helpers) if version.helpers else None,
+                "origin": str(version.origin),
+                "stem": version.name,
+                "workspace_root": str(self.layout.root),
+                "memory_mb": self.settings.worker_memory_mb or None,
+            },
+            listener=self,
+        )
+        self._workers[worker_id] = worker
+        return worker
+
+    def _begin(self, session: Session) -> None:
+        """Sends the run to its worker; one on a whole folder takes the signatures of its files first."""
+        run = session.run
+        try:
+            if run.source_root is not None and run.source_path is None:
+                files = signatures(self.version(run.version).spec, run.source_root, run.source_path)
+                self.ledger.write(lambda tx: tx.put_run_files(run.id, files))
+            session.begin()
+        except Exception as error:
+            self.fail(coded(error))
+
+    def dispatch_at(self, due_at: int) -> None:
+        """Dispatches once a delayed run is due (`due_at` in microseconds since the epoch)."""
+        with self._lock:
+            if self._next_dispatch is not None and self._next_dispatch <= due_at:
+                return
+            self._next_dispatch = due_at
+        self.alarms.set(max(0.0, (due_at - self.clock.now()) / 1_000_000), self._dispatch_delayed)
+
+    def _dispatch_delayed(self) -> None:
+        with self._lock:
+            self._next_dispatch = None
+            if self._stopping:
+                return
+        self.dispatch()
+        # Also when this alarm came a moment too early: alarms follow an even clock, but runs are due by the wall's.
+        self.await_delayed()
+
+    def await_delayed(self) -> None:
+        """Dispatches again when the next delayed run is due."""
+        delayed = self.ledger.reader.next_due_time(self.clock.now())
+        if delayed is not None:
+            self.dispatch_at(delayed)
+
+    def session_ended(self, session: Session, *, over: bool) -> None:
+        """A run has ended or, not `over` yet, was queued again; its worker is free, or gone."""
+        with self._lock:
+            if self._sessions.pop(session.run.id, None) is None:
+                return
+            worker = session.worker
+            worker.runs += 1
+            if worker.id in self._workers:
+                # One that was told to end is made to: the flow may ignore signals.
+                if worker.lost_cause is not None or self._worn(worker) or self._stopping:
+                    self._retire(worker)
+                else:
+                    self._idle.append(worker)
+            if over:
+                self.secrets.pop(session.run.id, None)
+        self.dispatch()
+        self.ledger.wake_waiters()
+
+    def _worn(self, worker: WorkerProcess) -> bool:
+        if worker.runs >= self.settings.worker_max_runs:
+            return True
+        if self.settings.worker_recycle_mb and worker.runs % 8 == 0:
+            return memory_of(worker.pid) > self.settings.worker_recycle_mb << 20
+        return False
+
+    def _retire(self, worker: WorkerProcess) -> None:
+        """Ends a worker that has no run."""
+        self._workers.pop(worker.id, None)
+        worker.kill("retired")
+
+    # -- what workers tell -------------------------------------------------------------------------------------
+
+    def _session_of(self, worker: WorkerProcess) -> Session | None:
+        with self._lock:
+            return next((each for each in self._sessions.values() if each.worker is worker), None)
+
+    def on_frames(self, worker: WorkerProcess, frames: list[dict[str, Any]]) -> None:
+        session = self._session_of(worker)
+        if session is None:
+            return
+        try:
+            try:
+                session.on_frames(frames)
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                session.refused(f"{type(error).__name__}: {error}")
+        except Exception as error:
+            self.fail(coded(error))
+
+    def on_output(self, worker: WorkerProcess, data: bytes) -> None:
+        session = self._session_of(worker)
+        if session is not None:
+            try:
+                session.on_output(data)
+            except Exception as error:
+                self.fail(coded(error))
+
+    def on_exit(self, worker: WorkerProcess, returncode: int) -> None:
+        with self._lock:
+            self._workers.pop(worker.id, None)
+            if worker in self._idle:
+                self._idle.remove(worker)
+            worker.lost_cause = worker.lost_cause or "exit"
+        session = self._session_of(worker)
+        if session is not None:
+            try:
+                session.worker_lost(returncode)
+            except Exception as error:
+                self.fail(coded(error))
+
+    def fail(self, error: FlowsteadError) -> None:
+        """What cannot be recorded must not go on: stops everything; open runs are resumed by a later engine."""
+        with self._lock:
+            if self.failure is None:
+                self.failure = error
+            self._stopping = self.interrupting = True
+            workers = list(self._workers.values())
+        for worker in workers:
+            worker.kill("failure")
+        self.ledger.wake_waiters()
+
+    def version(self, digest: str) -> FlowVersion:
+        """A stored flow version. Raises FlowNotFound (`version-missing`)."""
+        known = self._versions.get(digest)
+        if known is None:
+            known = self._versions[digest] = read_version(self.layout, digest)
+        return known
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    def interrupt(self) -> None:
+        """Ends all work at once; runs under way become interrupted, queued ones stay queued."""
+        with self._lock:
+            self._stopping = self.interrupting = True
+            workers = list(self._workers.values())
+        for worker in workers:
+            worker.kill("interrupted")
+        for worker in workers:
+            worker.join(5)
+
+    def close(self) -> None:
+        """Interrupts what is left. What could not be recorded stays on record as it was, for a later engine."""
+        self.interrupt()
+        self.alarms.close()
+        for session in list(self._sessions.values()):
+            session.give_up()
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A run about to be claimed: with the version and the warm worker there are for it, or why it fails at once."""
+
+    run: Claimed
+    fence: Fence
+    version: FlowVersion | None = None
+    worker: WorkerProcess | None = None
+    at_once: bool = False
+    files: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
+    failure: FlowsteadError | None = None
+
+    @property
+    def max_parallel(self) -> int:
+        return self.version.spec.trigger.max_parallel if self.version else 1
+
+
+def _error_text(error: FlowsteadError) -> str:
+    return json.dumps({**error.as_dict(), "type": None, "step": None, "file": None, "line": None})
+
+
+def coded(error: Exception) -> FlowsteadError:
+    """What kept the engine from its work, as an error a person can act on."""
+    if isinstance(error, FlowsteadError):
+        return error
+    if isinstance(error, OSError):
+        return StorageError(
+            f"Writing a run's files failed: {error.strerror or error}.",
+            code="disk-full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "storage-io",
+            hint="Free some space and run the same command again: it goes on where it stopped.",
+        )
+    return FlowsteadError(
+        f"Flowstead itself failed: {type(error).__name__}: {error}.",
+        code="internal-error",
+        hint="Nothing recorded is lost: run the same command again. If it stays, please report it.",
+        traceback="".join(traceback.format_exception(error)),
+    )
