@@ -7,7 +7,6 @@ takes; every wait has a deadline.
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -86,6 +85,7 @@ class Bench:
         self.home = home
         self._open: list[Engine] = []
         self._fifos: list[Fifo] = []
+        self._drivers: list[Driver] = []
 
     @property
     def layout(self) -> WorkspaceLayout:
@@ -107,7 +107,14 @@ class Bench:
         self._open.append(engine)
         return engine
 
+    def driver(self, flow: str, *, under: tuple[str, ...] = (), **fields: Any) -> "Driver":
+        """Another process that starts `flow`; `under` are words of a command to start it with."""
+        self._drivers.append(Driver(self.root, flow, fields, under))
+        return self._drivers[-1]
+
     def close(self) -> None:
+        for driver in self._drivers:
+            driver.kill()
         for engine in self._open:
             engine.close()
         for fifo in self._fifos:
@@ -134,8 +141,8 @@ def wait_until(engine: Engine, condition: Callable[[], Any], what: str = "it") -
         assert engine.failure is None, engine.failure
         left = deadline - time.monotonic()
         assert left > 0, f"{what} did not happen in time"
-        # The second is for conditions that no event tells of.
-        engine.ledger.wait_for_event(seq, min(left, 1.0))
+        # The time limit is for conditions that no event tells of.
+        engine.ledger.wait_for_event(seq, min(left, 0.05))
 
 
 def ended(engine: Engine, *run_ids: str, statuses: tuple[str, ...] = (*ENDED, "interrupted")) -> list[Run]:
@@ -143,7 +150,7 @@ def ended(engine: Engine, *run_ids: str, statuses: tuple[str, ...] = (*ENDED, "i
 
     def look() -> list[Run] | None:
         runs = engine.ledger.reader.runs_by_id(run_ids)
-        done = all(run.status in statuses for run in runs) and not set(run_ids) & set(engine.active)
+        done = all(run.status in statuses for run in runs) and not set(run_ids) & set(engine.dispatcher.active)
         return runs if done else None
 
     return wait_until(engine, look, f"the end of {run_ids}")
@@ -187,19 +194,25 @@ def wait_for_death(pid: int) -> None:
 class Driver:
     """A process of its own that starts a flow and follows it to the end, as a command does."""
 
-    def __init__(self, root: Path, flow: str, fields: dict[str, Any] | None = None, *, python: list[str] | None = None):
+    def __init__(self, root: Path, flow: str, fields: dict[str, Any], under: tuple[str, ...]) -> None:
         self.process = subprocess.Popen(
-            [*(python or [sys.executable]), str(DRIVER), str(root), flow, json.dumps(fields or {})],
+            [*under, sys.executable, str(DRIVER), str(root), flow, json.dumps(fields)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
     def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
+        if self.process.stdout is not None and not self.process.stdout.closed:
+            self.process.kill()
+            out, error = self.process.communicate()
+            print(out, error)
 
     def result(self) -> dict[str, Any]:
         out, error = self.process.communicate(timeout=DEADLINE)
-        assert out, error
+        assert out and not error, error
         return json.loads(out.splitlines()[-1])

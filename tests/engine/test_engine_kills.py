@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from engine_bench import Driver, ended, log_of, run_flow, start, start_one, wait_for_death, wait_until
+from engine_bench import ended, log_of, run_flow, start, start_one, wait_for_death, wait_until
 
 ABC = """
 from flowstead import Flow
@@ -64,11 +64,11 @@ def test_a_killed_worker_costs_only_the_step_under_way(bench, abc, signals, gate
 
 def test_a_killed_engine_leaves_a_run_that_goes_on_with_the_next(bench, abc, signals, gate, home):
     abc()
-    first = Driver(bench.root, "abc")
+    first = bench.driver("abc")
     worker = int(signals.line())
     first.kill()
     wait_for_death(worker)
-    second = Driver(bench.root, "abc")
+    second = bench.driver("abc")
     signals.line()
     gate.open_gate()
     result = second.result()
@@ -84,7 +84,7 @@ def test_a_killed_engine_leaves_a_run_that_goes_on_with_the_next(bench, abc, sig
 
 def test_a_worker_that_cannot_tell_its_engine_is_gone_is_killed_by_the_next(bench, abc, signals, gate, home):
     abc()
-    first = Driver(bench.root, "abc")
+    first = bench.driver("abc")
     worker = int(signals.line())
     os.kill(worker, signal.SIGSTOP)  # so that it does not end by itself
     first.kill()
@@ -98,7 +98,7 @@ def test_a_worker_that_cannot_tell_its_engine_is_gone_is_killed_by_the_next(benc
 def test_the_run_of_another_flow_waits_for_someone_to_ask(bench, abc, workspace, signals, gate):
     abc()
     workspace.module("other", "from flowstead import Flow\ndef build(): return Flow('Other').step(lambda context: 1)\n")
-    first = Driver(bench.root, "abc")
+    first = bench.driver("abc")
     signals.line()
     first.kill()
     engine = bench.engine(only=())
