@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flowstead.engine.lines import decode, encode
+
+if TYPE_CHECKING:
+    import psutil
 
 PROTOCOL = 1
 _BLOCK = 1 << 16
@@ -201,7 +205,6 @@ if sys.platform == "win32":
         return wait
 
 else:
-    import select
 
     def _read(fd: int) -> bytes:
         try:
@@ -257,12 +260,26 @@ def kill_leftovers(worker_ids: set[str]) -> int:
     for process in psutil.process_iter():
         try:
             if process.environ().get("FLOWSTEAD_WORKER") in worker_ids:
-                process.kill()
-                process.wait(5)
+                _kill_and_await(process)
                 killed += 1
         except (psutil.Error, OSError):
             continue
     return killed
+
+
+def _kill_and_await(process: psutil.Process) -> None:
+    try:
+        # It tells the death itself; psutil sees it only once whoever adopted the process has reaped it.
+        pidfd = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):
+        process.kill()
+        process.wait(5)
+        return
+    try:
+        process.kill()
+        select.select([pidfd], [], [], 5)
+    finally:
+        os.close(pidfd)
 
 
 def memory_of(pid: int) -> int:
