@@ -57,8 +57,8 @@ def demo(path: Path | None = None, /, *, keep: bool = False, invocation: Call) -
                     client,
                     root,
                     started,
-                    lambda screen, started, name=name: announce_start(
-                        screen, started, name, lambda text: invocation.command(text, root), root
+                    lambda screen, started, rows, name=name: announce_start(
+                        screen, started, rows, name, lambda text: invocation.command(text, root), root
                     ),
                 )
                 if not all(row["status"] == "succeeded" for row in rows):
@@ -72,7 +72,7 @@ def demo(path: Path | None = None, /, *, keep: bool = False, invocation: Call) -
     for text in (
         "runs --limit 5",
         "preview join_weather --use weather --rows 5",
-        "run route_lookup --param origin=LGA --param day=2013-01-16",
+        "run route_lookup -p origin=LGA -p day=2013-01-16",
     ):
         screen.print(f"  {invocation.command(text, root)}")
     return 0
@@ -85,10 +85,10 @@ def _show_results(screen: Screen, layout: DemoLayout) -> None:
     screen.table(heads, [[_cell(value) for value in row] for row in rows], indent="  ")
     screen.print("\nResults:")
     results = [
-        (layout.workbook, "the report, with a sheet for each question"),
+        (layout.workbook, "the report"),
         (layout.picture, "its picture"),
         (layout.mart, "the DuckDB mart"),
-        (layout.lake, "cleaned and joined flights, as Parquet"),
+        (layout.lake, "flights as Parquet"),
     ]
     screen.table(
         [Column(""), Column("")], [[(words.place(path), "cyan"), (text, "dim")] for path, text in results], indent="  "

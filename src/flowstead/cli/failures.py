@@ -20,7 +20,7 @@ def report(error: FlowsteadError, *, as_json: bool) -> int:
     screen = Screen(sys.stderr)
     head = screen.paint(f"error[{error.code}]:", "red")
     sys.stdout.flush()
-    screen.print(f"{head} {visible(error.message)}")
+    screen.print(f"{head} {visible(message_of({**error.detail, 'code': error.code, 'message': error.message}))}")
     for line in where_and_hint(screen, {**error.detail, "hint": error.hint}):
         screen.print(f"  {line}")
     return error.exit_code

@@ -43,8 +43,8 @@ def list_flows(*, json: bool = False, invocation: Call) -> int:
         screen.print(f"There is no flow in {words.place(root / 'flow_modules')} yet.")
         screen.print(f"A first one comes with: {invocation.command(f'init {words.place(root)}')}")
         return 0
-    heads = [Column(""), Column("FLOW"), Column("GROUP", flexible=True), Column("RUNS", flexible=True)]
-    screen.table([*heads, Column("ABOUT", flexible=True)], [_line(screen, flow, root) for flow in flows])
+    heads = [Column(""), Column("FLOW"), Column("GROUP", least=6), Column("RUNS", least=12)]
+    screen.table([*heads, Column("ABOUT", least=20)], [_line(screen, flow, root) for flow in flows])
     broken = [flow for flow in flows if flow["status"] == "broken"]
     if broken:
         screen.print()
@@ -136,7 +136,7 @@ def _ask(param: dict[str, Any]) -> str:
 
 def _print_plan(screen: Screen, plan: dict[str, Any]) -> None:
     screen.print()
-    heads = [Column("", right=True), Column("STEP", flexible=True), Column("KIND"), Column("USES"), Column("SAVES")]
+    heads = [Column("", right=True), Column("STEP", least=12), Column("KIND"), Column("USES"), Column("SAVES")]
     rows = [
         [
             (str(step["index"] + 1), "dim"),
@@ -148,7 +148,7 @@ def _print_plan(screen: Screen, plan: dict[str, Any]) -> None:
         ]
         for step in plan["steps"]
     ]
-    screen.table([*heads, Column("", flexible=True)], rows)
+    screen.table([*heads, Column("", least=12)], rows)
 
 
 def _options(step: dict[str, Any]) -> str:

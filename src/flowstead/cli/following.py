@@ -17,6 +17,8 @@ from flowstead.client import Client
 from flowstead.model.run import ACTIVE
 
 Answer = dict[str, Any]
+Announce = Callable[[Screen, Answer, dict[str, Row]], None]
+"""Says what the answer to a start means; the rows are those of its runs."""
 
 
 def conduct(
@@ -24,7 +26,7 @@ def conduct(
     root: Path,
     command: str,
     ask: Callable[[Client], Answer],
-    announce: Callable[[Screen, Answer], None],
+    announce: Announce,
     *,
     json: bool,
     wait: bool,
@@ -57,7 +59,7 @@ def follow(
     client: Client,
     root: Path,
     answer: Answer,
-    announce: Callable[[Screen, Answer], None] | None,
+    announce: Announce | None,
 ) -> list[Row]:
     """Waits for the runs of `answer` to end and returns them; tells what happens, unless `announce` is None."""
     ids = ids_of(answer)
@@ -68,7 +70,7 @@ def follow(
                 rows[row["id"]] = row
         return list(rows.values())
     screen = Screen(sys.stdout)
-    announce(screen, answer)
+    announce(screen, answer, rows)
     if not rows:
         return []
     teller = Teller(screen, root, rows.values(), answer["resumed"], lambda text: invocation.command(text, root))
@@ -136,9 +138,9 @@ def say_interrupted(invocation: Invocation, root: Path, go_on: str, ids: list[st
         left.append(f"{words.count(queued, 'run')} {'waits' if queued == 1 else 'wait'} in the queue")
     screen = Screen(sys.stderr)
     if not left:
-        screen.print(screen.paint("Interrupted; nothing was left to do.", "orange"))
-        return 130
-    screen.print(screen.paint(f"Interrupted: {words.listed(left)}. Finished steps are kept.", "orange"))
+        screen.print(screen.paint("Interrupted.", "orange"))
+    else:
+        screen.print(screen.paint(f"Interrupted: {words.listed(left)}. Finished steps are kept.", "orange"))
     screen.print(f"Go on with: {go_on}")
     return 130
 

@@ -158,8 +158,8 @@ def _print_steps(screen: Screen, run: dict[str, Any], root: Path) -> None:
         output = words.place(step["output_path"], root) if step["output_path"] else tries
         status = (f"{screen.plain_glyph(step['status'])} {step['status']}", look_of(step["status"]))
         rows.append([step["label"], status, words.duration(step["duration_ms"]), items, output])
-    heads = [Column("STEP", flexible=True), Column("STATUS"), Column("TOOK", right=True)]
-    screen.table([*heads, Column("ITEMS", right=True), Column("OUTPUT", flexible=True)], rows)
+    heads = [Column("STEP", least=12), Column("STATUS"), Column("TOOK", right=True)]
+    screen.table([*heads, Column("ITEMS", right=True), Column("OUTPUT", least=12, from_left=True)], rows)
     for step in run["steps"]:
         for item in step.get("failed_items") or ():
             error = item["error"] or {}

@@ -49,11 +49,13 @@ _STATES = {
 
 
 class Column(NamedTuple):
-    """A column of a table; a `flexible` one is cut where the terminal is too narrow."""
+    """A column of a table. `least` is the width to which it may be cut where the terminal is too narrow, 0 for never;
+    `from_left` cuts its beginning."""
 
     title: str
     right: bool = False
-    flexible: bool = False
+    least: int = 0
+    from_left: bool = False
 
 
 Cell = str | tuple[str, str]
@@ -112,7 +114,7 @@ class Screen:
         return text.rstrip() + end
 
     def table(self, heads: Sequence[Column], rows: Iterable[Sequence[Cell]], *, indent: str = "") -> None:
-        """Prints an aligned table. On a terminal, flexible columns are cut to its width."""
+        """Prints an aligned table. On a terminal, it is cut to its width where its columns allow that."""
         cells = [[(each, "") if isinstance(each, str) else each for each in row] for row in rows]
         cells = [[(one_line(text), colour) for text, colour in row] for row in cells]
         widths = [max([columns(head.title), *(columns(row[at][0]) for row in cells)]) for at, head in enumerate(heads)]
@@ -124,19 +126,16 @@ class Screen:
             self._row(row, heads, widths, indent)
 
     def _narrow(self, heads: Sequence[Column], widths: list[int], available: int) -> None:
-        while (over := sum(widths) - available) > 0:
-            flexible = [at for at, head in enumerate(heads) if head.flexible and widths[at] > 8]
-            if not flexible:
-                return
-            # The widest gives first, down to the next widest.
-            order = sorted(flexible, key=lambda at: widths[at], reverse=True)
-            below = widths[order[1]] if len(order) > 1 else 8
-            widths[order[0]] -= max(1, min(over, widths[order[0]] - below))
+        # The last columns give first: what names a row stands at its left.
+        for at in reversed(range(len(heads))):
+            over = sum(widths) - available
+            if over > 0 and heads[at].least:
+                widths[at] -= max(0, min(over, widths[at] - heads[at].least))
 
     def _row(self, row: Sequence[tuple[str, str]], heads: Sequence[Column], widths: Sequence[int], indent: str) -> None:
         parts: list[str] = []
         for (text, colour), head, width in zip(row, heads, widths, strict=True):
-            shown = self.cut(text, width)
+            shown = self.cut(text[::-1], width)[::-1] if head.from_left else self.cut(text, width)
             gap = " " * (width - columns(shown))
             parts.append(gap + self.paint(shown, colour) if head.right else self.paint(shown, colour) + gap)
         self.print((indent + "  ".join(parts)).rstrip())

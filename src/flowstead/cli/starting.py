@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from flowstead.cli.completing import flow_names, run_ids, step_names
 from flowstead.cli.following import Answer, announce_resumed, conduct
 from flowstead.cli.invocation import Call
 from flowstead.cli.screen import Screen
+from flowstead.cli.telling import Row
 from flowstead.model.errors import ParameterError
 
 
@@ -73,8 +75,8 @@ def run(
     }
     root = invocation.root()
 
-    def announce(screen: Screen, answer: Answer) -> None:
-        announce_start(screen, answer, flow, lambda text: invocation.command(text, root), root)
+    def announce(screen: Screen, answer: Answer, rows: dict[str, Row]) -> None:
+        announce_start(screen, answer, rows, flow, lambda text: invocation.command(text, root), root)
 
     command = f"run {flow}"
     return conduct(
@@ -93,7 +95,9 @@ def params_of(given: list[str]) -> dict[str, str]:
     return params
 
 
-def announce_start(screen: Screen, answer: Answer, flow: str, command: Any, root: Path) -> None:
+def announce_start(
+    screen: Screen, answer: Answer, rows: dict[str, Row], flow: str, command: Callable[[str], str], root: Path
+) -> None:
     """Says what a start came to: what goes on, what is due, what is not and why."""
     announce_resumed(screen, answer)
     started, files = len(answer["started"]), answer["files"]
@@ -105,10 +109,10 @@ def announce_start(screen: Screen, answer: Answer, flow: str, command: Any, root
     source = words.place(answer["source"], root) + (os.sep if os.path.isdir(answer["source"]) else "")
     if files == 0:
         screen.print(f"Nothing to do: there is no file for {flow} in {source}.")
-    elif started > 1 or (started and files == 1):
-        screen.print(f"{started:,} of {words.count(files, 'file')} in {source} {'is' if started == 1 else 'are'} due.")
+    elif started and rows[answer["started"][0]]["source_path"] is None:
+        screen.print(f"One run is due, for {words.count(files, 'file')} in {source}.")
     elif started:
-        screen.print(f"1 run is due for {words.count(files, 'file')} in {source}.")
+        screen.print(f"{started:,} of {words.count(files, 'file')} in {source} {'is' if started == 1 else 'are'} due.")
     elif not going_on:
         unchanged = files - answer["failed_before"]
         if unchanged:
@@ -156,7 +160,7 @@ def retry(
         Exit with code 4 when another process runs the workspace, instead of waiting for it.
     """
 
-    def announce(screen: Screen, answer: Answer) -> None:
+    def announce(screen: Screen, answer: Answer, rows: dict[str, Row]) -> None:
         return
 
     return conduct(
@@ -197,7 +201,7 @@ def resume(
         Exit with code 4 when another process runs the workspace, instead of waiting for it.
     """
 
-    def announce(screen: Screen, answer: Answer) -> None:
+    def announce(screen: Screen, answer: Answer, rows: dict[str, Row]) -> None:
         announce_resumed(screen, answer)
         if not answer["resumed"] and not answer["waiting"]:
             screen.print("Nothing to resume: no run was interrupted, and none waits.")

@@ -14,9 +14,9 @@ from flowstead.model.run import short_id
 def print_runs(screen: Screen, runs: Sequence[dict[str, Any]], *, of_one_flow: bool = False) -> None:
     """A line for each run; `of_one_flow` leaves the flow's name out."""
     has_source = any(run["source_path"] for run in runs)
-    heads = [Column("RUN"), *([] if of_one_flow else [Column("FLOW", flexible=True)])]
-    heads += [Column("FILE", flexible=True)] if has_source else []
-    heads += [Column("STATUS"), Column("WHEN"), Column("TOOK", right=True), Column("SUMMARY", flexible=True)]
+    heads = [Column("RUN"), *([] if of_one_flow else [Column("FLOW", least=10)])]
+    heads += [Column("FILE", least=11, from_left=True)] if has_source else []
+    heads += [Column("STATUS"), Column("WHEN"), Column("TOOK", right=True), Column("SUMMARY", least=10)]
     rows: list[list[Cell]] = []
     for run in runs:
         status = f"{screen.plain_glyph(run['status'])} {run['status']}"

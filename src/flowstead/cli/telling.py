@@ -36,6 +36,7 @@ class Teller:
         self.screen = screen
         self.root = root
         self.rows: dict[str, Row] = {row["id"]: row for row in rows}
+        self._first = dict(self.rows)
         self.begun_at: dict[str, float] = {}
         self._command = command
         self._began = time.monotonic()
@@ -44,10 +45,11 @@ class Teller:
         self._steps: set[tuple[str, int, int, str]] = set()
         self._ended: set[str] = set()
         self._failures = 0
-        # A resumed run comes with steps that were told of when they ended.
-        for run_id in self._from:
-            row = self.rows[run_id]
-            self._steps.update((run_id, step["index"], step["attempt"], step["status"]) for step in row["steps"])
+        # A resumed run, and a retry, come with steps that were told of when they ended.
+        for run_id, row in self.rows.items():
+            for step in row["steps"]:
+                if run_id in self._from or (step["finished_at"] and step["finished_at"] < row["queued_at"]):
+                    self._steps.add((run_id, step["index"], step["attempt"], step["status"]))
         self.single = len(self.rows) == 1
         few = len(self.rows) <= FEW
         self._tells_steps = self.single or (few and not screen.is_terminal)
@@ -109,7 +111,11 @@ class Teller:
             step = f" from step {row['steps'][at]['label']}" if at < len(row["steps"]) else ""
             yield f"Run {short} lost its worker and goes on{step}, attempt {attempt}"
         elif self.single:
-            yield f"{self.screen.glyph('running')} Run {short} of {row['flow']} started"
+            retry = ""
+            if row["retry_of"] and row["steps"]:
+                first = row["steps"][min(_next_step(self._first[row["id"]]), len(row["steps"]) - 1)]["label"]
+                retry = f", a retry of {short_id(row['retry_of'])} from step {first}"
+            yield f"{self.screen.glyph('running')} Run {short} of {row['flow']}{_on(row)} started{retry}"
         elif self._tells_starts:
             yield f"{self.screen.glyph('running')} {short} {self.name(row)} started"
 
@@ -133,7 +139,7 @@ class Teller:
         self._failures += failed
         took = words.duration(self._milliseconds(row))
         if self.single:
-            text = f"Run {short_id(row['id'])} of {row['flow']} {row['status']}"
+            text = f"Run {short_id(row['id'])} of {row['flow']}{_on(row)} {row['status']}"
             if row["status"] != "cancelled":
                 text += f" after {took}" if failed or row["status"] == "interrupted" else f" in {took}"
             line = f"{self.screen.plain_glyph(row['status'])} {text}"
@@ -142,20 +148,21 @@ class Teller:
             if row["status"] == "succeeded":
                 yield from self._outputs(row)
         else:
-            name = self.name(row) + " " * (self._name_width - columns(self.name(row)))
-            said = (
-                "" if row["status"] == "succeeded" else self.screen.paint(f"{row['status']}  ", look_of(row["status"]))
-            )
-            if failed and self._failures > _FAILURES_IN_FULL and row["error"]:
-                said += one_line(message_of(row["error"]))
-            elif row["summary"] and not failed:
-                said += one_line(row["summary"])
-            line = f"{self.screen.glyph(row['status'])} {short_id(row['id'])}  {name}  {took:>8}  {said}".rstrip()
-            yield (
-                line if self.screen.colours or not self.screen.is_terminal else self.screen.cut(line, self.screen.width)
-            )
+            yield self._end_of_many(row, took)
         if failed and (self.single or self._failures <= _FAILURES_IN_FULL):
             yield from self._failure(row)
+
+    def _end_of_many(self, row: Row, took: str) -> str:
+        status = "" if row["status"] == "succeeded" else row["status"]
+        said = row["summary"] or ""
+        if row["status"] in ("failed", "rejected"):
+            said = message_of(row["error"]) if row["error"] and self._failures > _FAILURES_IN_FULL else ""
+        name = self.name(row) + " " * (self._name_width - columns(self.name(row)))
+        line = f"{short_id(row['id'])}  {name}  {took:>8}  "
+        if self.screen.is_terminal:
+            said = self.screen.cut(one_line(said), max(12, self.screen.width - columns(line) - len(status) - 4))
+        word = self.screen.paint(status, look_of(row["status"])) + "  " if status else ""
+        return f"{self.screen.glyph(row['status'])} {line}{word}{one_line(said)}".rstrip()
 
     def _milliseconds(self, row: Row) -> float | None:
         # Of a run that goes on, the time since it was first started says nothing to the person who waits.
@@ -185,6 +192,10 @@ class Teller:
         yield f"    More: {self._command(f'logs {short}')} {self.screen.dot} Again: {again}"
 
 
+def _on(row: Row) -> str:
+    return f" on {one_line(row['source_path'])}" if row["source_path"] else ""
+
+
 def _next_step(row: Row) -> int:
     """The index of the first step without a recorded outcome."""
     return next((step["index"] for step in row["steps"] if step["status"] != "succeeded"), len(row["steps"]))
@@ -209,4 +220,4 @@ def _facts_of(step: Row) -> Iterator[str]:
 def _indented(text: str) -> str:
     from flowstead.cli.screen import visible
 
-    return visible(text).replace("\n", "\n      ")
+    return visible(text.strip()).replace("\n", "\n      ")

@@ -122,9 +122,9 @@ def trigger(flow: dict[str, Any], root: Path, *, short: bool = False) -> str:
     if spec["mode"] == "manual":
         when = "by hand"
     elif spec["mode"] == "poll":
-        when = f"when files arrive in {source}"
+        when = f"files in {source}"
         if not short:
-            when += f", looked at every {setting(spec['interval'])}"
+            when = f"when files arrive in {source}, looked at every {setting(spec['interval'])}"
     elif spec["interval"]:
         when = f"every {setting(spec['interval'])}"
     elif spec["time"]:

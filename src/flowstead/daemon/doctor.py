@@ -40,7 +40,8 @@ def diagnose(host: WorkspaceHost) -> dict[str, Any]:
             found.append(Finding(name, "problem", error.message, error.hint))
         except Exception as error:
             found.append(Finding(name, "problem", f"This could not be looked at: {type(error).__name__}: {error}."))
-    return {"checks": [finding._asdict() for finding in found]}
+    # One cause may keep several looks from being taken; it is told once.
+    return {"checks": [finding._asdict() for finding in {each[1:]: each for each in reversed(found)}.values()][::-1]}
 
 
 def _programs(host: WorkspaceHost) -> Iterator[Finding]:

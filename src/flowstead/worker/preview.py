@@ -46,14 +46,14 @@ def describe(value: Any, rows: int) -> dict[str, Any]:
         return {"kind": "items", "type": "Batch", "items": _items(value.items, rows), "total": len(value)}
     if isinstance(value, Path):
         return {"kind": "text", "type": "Path", "text": _path(value)}
+    if isinstance(value, list | tuple):
+        return {"kind": "items", "type": kind, "items": _items(value, rows), "total": len(value)}
     try:
         text = json.dumps(value)
     except (TypeError, ValueError):
         text = None
     if text is not None and len(text) <= LONGEST_TEXT:
         return {"kind": "json", "type": kind, "value": json.loads(text)}
-    if isinstance(value, list | tuple):
-        return {"kind": "items", "type": kind, "items": _items(value, rows), "total": len(value)}
     return {"kind": "text", "type": kind, "text": repr(value)[:LONGEST_TEXT]}
 
 
