@@ -7,6 +7,7 @@ to the run's folder.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -186,7 +187,8 @@ def _write(folder: Path, name: str, writer: Callable[[Path], None], kind: str, f
         size, crc = _sum(beside)
         os.replace(beside, target)
     except BaseException as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         # Whatever a user's type raises while it is stored, a panic of native code included, only means that it has no
@@ -235,9 +237,7 @@ def _write_arrow(value: Any, frame: str, path: Path, allowance: float | None) ->
     import pyarrow
 
     if frame == "duckdb":
-        # In batches, for a result may be larger than memory; of a relation of its own, for the author may be at the
-        # middle of this one's result.
-        batches = value.select("*").to_arrow_reader()
+        batches = value.to_arrow_reader()  # a result may be larger than memory
     else:
         table = pyarrow.Table.from_pandas(value) if frame == "pandas" else value
         if allowance is not None and table.nbytes > allowance:
