@@ -72,7 +72,7 @@ def show_flow(host: WorkspaceHost, name: str, *, runs: int = 5) -> dict[str, Any
     flow = _flow(host, entry)
     spec = entry.spec
     flow["plan"] = spec.as_dict() if spec else None
-    flow["runs"] = [run.as_dict() for run in host.reader.runs(flow=name, limit=runs)]
+    flow["runs"] = [run.as_dict() for run in host.as_seen(host.reader.runs(flow=name, limit=runs))]
     try:
         flow["text"] = entry.path.read_text("utf-8", errors="replace")
     except OSError:
@@ -161,14 +161,14 @@ def list_runs(
     runs = host.reader.runs(flow=flow, status=status, before=cursor, limit=limit + 1)
     more = len(runs) > limit
     return {
-        "runs": [run.as_dict() for run in runs[:limit]],
+        "runs": [run.as_dict() for run in host.as_seen(runs[:limit])],
         "next": runs[limit - 1].number if more else None,
     }
 
 
 def show_run(host: WorkspaceHost, run_id: str) -> dict[str, Any]:
     """One run, by its id or a part of it that fits no other."""
-    run = host.reader.run(host.reader.run_id(run_id))
+    (run,) = host.as_seen([host.reader.run(host.reader.run_id(run_id))])
     answer = run.as_dict()
     answer["folder"] = str(host.layout.run_folder(run.id))
     for step in answer["steps"]:
@@ -187,7 +187,7 @@ def read_log(
     full_id = host.reader.run_id(run_id)
     folder = host.layout.run_folder(full_id)
     while True:
-        ended = not follow or host.reader.run(full_id).status in (*ENDED, "interrupted")
+        ended = not follow or host.as_seen([host.reader.run(full_id)])[0].status in (*ENDED, "interrupted")
         for line in read_lines(folder, after):
             entry: dict[str, Any] = orjson.loads(line)
             after = entry["seq"]
@@ -263,7 +263,7 @@ def resume_all(host: WorkspaceHost) -> dict[str, Any]:
 
 def runs_by_id(host: WorkspaceHost, *, ids: list[str]) -> dict[str, Any]:
     """The runs of these ids, oldest first."""
-    return {"runs": [run.as_dict() for run in host.reader.runs_by_id(ids)]}
+    return {"runs": [run.as_dict() for run in host.as_seen(host.reader.runs_by_id(ids))]}
 
 
 # -- events -----------------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from flowstead.catalog import Catalog
 from flowstead.engine.engine import Engine
 from flowstead.ledger import LedgerReader
 from flowstead.model.errors import WorkspaceBusy
+from flowstead.model.run import ACTIVE, Run
 from flowstead.model.settings import Settings
 from flowstead.workspace.layout import WorkspaceLayout, home
 from flowstead.workspace.lock import ProcessLock
@@ -76,16 +78,18 @@ class WorkspaceHost:
     @property
     def holder(self) -> dict[str, Any] | None:
         """Who has the workspace open for running: `{pid, command, since}`; None when nobody has."""
-        if self._engine is not None:
-            return ProcessLock(self.layout.engine_lock).holder()
-        if not self.layout.engine_lock.exists():
-            return None
         lock = ProcessLock(self.layout.engine_lock)
-        holder = lock.holder()
-        if lock.acquire(self._command):
-            lock.release()
-            return None
-        return holder
+        return lock.holder() if self._engine is not None or lock.is_held() else None
+
+    def as_seen(self, runs: Iterable[Run]) -> list[Run]:
+        """Runs as they are to people: under way only while someone holds the workspace, else interrupted.
+
+        The ledger says `running` of a run whose engine was killed until the next engine opens it.
+        """
+        shown = list(runs)
+        if any(run.status in ACTIVE for run in shown) and self.holder is None:
+            shown = [replace(run, status="interrupted") if run.status in ACTIVE else run for run in shown]
+        return shown
 
     def close(self) -> None:
         """Interrupts what still runs and gives the workspace free."""

@@ -32,7 +32,11 @@ class ProcessLock:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise HomeUnwritable(f"Cannot write {self.path}: {error.strerror}.") from error
-        if not _lock(fd):
+        for _ in range(5):
+            if _lock(fd):
+                break
+            time.sleep(0.002)  # race: someone may only be looking whether it is held
+        else:
             os.close(fd)
             return False
         self._fd = fd
@@ -44,6 +48,17 @@ class ProcessLock:
         except OSError:
             pass  # a full disk: the lock holds all the same, only nameless
         return True
+
+    def is_held(self) -> bool:
+        """Whether a process holds the lock now."""
+        try:
+            fd = os.open(self.path, os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            return not _lock(fd, shared=True)
+        finally:
+            os.close(fd)
 
     def holder(self) -> dict[str, Any]:
         """What the holder noted about itself; empty when that cannot be read."""
@@ -65,7 +80,7 @@ if sys.platform == "win32":
     # Windows refuses reads of a locked byte, so the note begins after it.
     _NOTE_AT = 1
 
-    def _lock(fd: int) -> bool:
+    def _lock(fd: int, *, shared: bool = False) -> bool:
         try:
             os.lseek(fd, 0, os.SEEK_SET)
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
@@ -76,11 +91,11 @@ if sys.platform == "win32":
 else:
     _NOTE_AT = 0
 
-    def _lock(fd: int) -> bool:
+    def _lock(fd: int, *, shared: bool = False) -> bool:
         import fcntl
 
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             return False
         return True
