@@ -252,8 +252,10 @@ class LifeOfRuns(RuleBasedStateMachine):
             answer = "cancelled"
         elif run.status in ("starting", "running"):
             answer = "cancelling"
+        if answer == "cancelled" and run.request.source_root:
+            expected.append(("files", run.request.flow, answer))
         if answer:
-            expected = [run.change(answer)]
+            expected.append(run.change(answer))
         self.write(lambda tx: tx.cancel(run.request.id), answer, expected)
 
     @precondition(lambda self: self.runs)

@@ -116,7 +116,7 @@ class Dispatcher:
                 tx.end_run(claim.fence, "failed", error=_error_text(claim.failure))
             elif claim.files:
                 tx.put_run_files(claim.run.id, claim.files)
-            return claim, len(waiting) > 1 or claim.max_parallel > 1
+            return claim, len(waiting) > 1 or claim.max_parallel > 1 or claim.failure is not None
 
         found = self.ledger.write(claim)
         if found is None:
@@ -179,6 +179,7 @@ class Dispatcher:
     def _session_for(self, claim: _Claim, worker_id: str) -> Session | None:
         """The session of a claimed run with its worker; None when the run had to fail at once."""
         if claim.version is None:
+            self.secrets.pop(claim.run.id, None)
             return None
         try:
             worker = claim.worker or self._start_worker(claim.version, worker_id)
@@ -250,7 +251,7 @@ class Dispatcher:
             self.dispatch_at(delayed)
 
     def session_ended(self, session: Session, *, over: bool) -> None:
-        """A run has ended or, not `over` yet, was queued again; its worker is free, or gone."""
+        """A run has left its worker, which is free, or gone; one that is not `over` will go on."""
         with self._lock:
             if self._sessions.pop(session.run.id, None) is None:
                 return

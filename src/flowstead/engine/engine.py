@@ -106,6 +106,9 @@ class Engine:
             return [tx.enqueue(request) for request in requests]
 
         started = self.ledger.write(enqueue)
+        for request, (_, new) in zip(requests, started, strict=True):
+            if not new:
+                self.dispatcher.secrets.pop(request.id, None)
         self.dispatcher.include(request.flow for request in requests)
         return started
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flowstead.flow.files import scan
 from flowstead.ledger import LedgerReader
-from flowstead.model.errors import NotFound
+from flowstead.model.errors import NotFound, UsageError
 from flowstead.model.flow import FlowSpec
 
 Signature = tuple[int, int]
@@ -49,7 +49,7 @@ def look(
     """Scans the source at `root` and compares it with what the flow's runs have recorded.
 
     A file whose last run failed or was cancelled is due once it changes, or with `retry_failed`; `force` makes every
-    file due. Raises NotFound when the source does not exist.
+    file due. Raises NotFound when the source does not exist, UsageError for a file whose name cannot be recorded.
     """
     try:
         files = scan(root, spec.trigger.extensions)
@@ -59,9 +59,27 @@ def look(
             code="source-missing",
             hint="Make the folder, or name another with --source PATH.",
         ) from error
+    _refuse_unrecordable(files, root)
     recorded = reader.file_state(spec.name, str(root))
+    if spec.resume == "never":
+        # Interrupted is the end of such a run: its file is one that failed.
+        for path, signature in reader.interrupted_files(spec.name, str(root)).items():
+            if files.get(path) == signature != recorded.get(path, ())[:2]:
+                recorded[path] = (*signature, "interrupted")
     due, failed = _due(files, recorded, force=force, retry_failed=retry_failed)
     return Sources(str(root), files, due, failed)
+
+
+def _refuse_unrecordable(files: dict[str, Signature], root: Path) -> None:
+    try:
+        "".join(files).encode()
+    except UnicodeEncodeError:
+        name = next(path for path in files if any("\ud800" <= letter <= "\udfff" for letter in path))
+        raise UsageError(
+            f"The name of {name!r} in {root} is not valid UTF-8, so no run of it could be recorded.",
+            code="source-name-invalid",
+            hint="Rename the file, then run the flow again.",
+        ) from None
 
 
 def _due(

@@ -394,7 +394,7 @@ class Session:
             message += f": {error['message']}"
         level = {"failed": "error", "cancelled": "warning", "interrupted": "warning"}.get(status, "info")
         log.add("run.finished", message, level=level, data={"status": status, "error": error})
-        self._close()
+        self._close(over=status != "interrupted")
 
     def _requeue(self, *, step_status: str, error: dict[str, Any] | None, delay: float, losses: int) -> None:
         text = json.dumps(error) if error else None

@@ -14,7 +14,7 @@ from flowstead.flow.errors import ParameterRefused
 from flowstead.flow.params import REQUIRED, Ask, resolve_params
 from flowstead.model.errors import FlowBroken, NotFound, ParameterError, UsageError
 from flowstead.model.flow import FlowSpec
-from flowstead.model.run import Run, RunRequest
+from flowstead.model.run import OPEN, Run, RunRequest
 
 if TYPE_CHECKING:
     from flowstead.engine.engine import Engine
@@ -189,7 +189,9 @@ def _look(engine: Engine, spec: FlowSpec, root: Path, request: StartRequest) -> 
 
 def _paths_to_run(engine: Engine, spec: FlowSpec, sources: Sources, only: str | None) -> list[str | None]:
     """Source paths that get a run now, None standing for the whole source; those with a run ahead are left out."""
-    ahead = engine.ledger.reader.open_sources(spec.name, sources.root)
+    # Where a flow is never resumed, an interrupted run has nothing ahead of it.
+    statuses = OPEN if spec.resume == "never" else (*OPEN, "interrupted")
+    ahead = engine.ledger.reader.open_sources(spec.name, sources.root, statuses)
     if only is not None:
         return [only] if only in sources.due and only not in ahead else []
     if spec.trigger.run_as == "batch":

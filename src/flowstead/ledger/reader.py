@@ -145,9 +145,13 @@ class LedgerReader:
             path: (size, mtime_ns, status) for path, size, mtime_ns, status in self.rows(sql.FILE_STATE, (flow, root))
         }
 
-    def open_sources(self, flow: str, root: str) -> set[str | None]:
-        """Source paths that already have a run ahead of them (None: the whole root has)."""
-        return {row[0] for row in self.rows(sql.OPEN_SOURCES, (flow, root))}
+    def open_sources(self, flow: str, root: str, statuses: Sequence[str]) -> set[str | None]:
+        """Source paths with a run in one of `statuses` (None: the whole root has one)."""
+        return {row[0] for row in self.rows(sql.OPEN_SOURCES, (json.dumps(statuses), flow, root))}
+
+    def interrupted_files(self, flow: str, root: str) -> dict[str, tuple[int, int]]:
+        """`path -> (size, mtime_ns)` of files whose last run was interrupted, as they were then."""
+        return {path: (size, mtime_ns) for path, size, mtime_ns in self.rows(sql.INTERRUPTED_FILES, (flow, root))}
 
     def events(self, after: int, limit: int = 1000) -> list[tuple[int, int, str, str, str]]:
         """`(seq, at, kind, id, change)` of the events after a number, in order."""

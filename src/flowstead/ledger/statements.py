@@ -226,8 +226,12 @@ FILE_STATE = "SELECT path, size, mtime_ns, status FROM file_state WHERE flow = ?
 
 OPEN_SOURCES = """
 SELECT source_path FROM runs
-WHERE status IN ('queued', 'starting', 'running', 'waiting', 'cancelling', 'interrupted')
-  AND +flow = ? AND source_root = ?
+WHERE status IN (SELECT value FROM json_each(?)) AND +flow = ? AND source_root = ?
+"""
+
+INTERRUPTED_FILES = """
+SELECT path, size, mtime_ns FROM runs JOIN run_files ON run_id = id
+WHERE status = 'interrupted' AND +flow = ? AND source_root = ? ORDER BY number
 """
 
 # -- flows ------------------------------------------------------------------------------------------------------

@@ -254,7 +254,9 @@ class Transaction:
         A queued or interrupted run is cancelled at once; one under way becomes `cancelling`.
         """
         if self._execute(sql.CANCEL_IDLE, (self.at, run_id)).rowcount:
-            self._execute(sql.DROP_RUN_FILES, (run_id,))
+            flow, source_root = self._execute(sql.RUN_SOURCE, (run_id,)).fetchone()
+            if source_root is not None:
+                self._record_files(run_id, flow, source_root, "cancelled")  # those of a run that had begun
             self.events.append(("run", run_id, "cancelled"))
             return "cancelled"
         if self._execute(sql.REQUEST_CANCEL, (run_id,)).rowcount:
