@@ -8,7 +8,9 @@ import os
 import platform
 import sqlite3
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from bench.measuring import MEASUREMENTS, measure
@@ -33,17 +35,26 @@ def main() -> int:
         print(json.dumps({"rows": rows}, indent=2) if arguments.json else "\n".join(lines))
         return 0
     runs = arguments.runs or (1 if arguments.quick else 5)
-    results: list[dict[str, Any]] = []
-    for number, measurement in enumerate(chosen, 1):
-        begun = time.monotonic()
-        print(f"[{number}/{len(chosen)}] {measurement.name} ... ", end="", file=sys.stderr, flush=True)
-        results += measure(measurement, runs=runs, quick=arguments.quick)
-        print(f"{time.monotonic() - begun:.1f} s", file=sys.stderr)
+    results = _measure(chosen, runs=runs, quick=arguments.quick)
     if arguments.json:
         print(json.dumps({"machine": _machine(), "quick": arguments.quick, "rows": results}, indent=2))
     else:
         print("\n".join(_table(results)))
     return int(any(each["error"] for each in results))
+
+
+def _measure(chosen: list[Measurement], *, runs: int, quick: bool) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = []
+    # Nothing is deleted before the end: ext4 creates files several times slower for minutes after many were deleted.
+    with tempfile.TemporaryDirectory(prefix="flowstead-bench-", ignore_cleanup_errors=True) as folder:
+        for number, measurement in enumerate(chosen, 1):
+            begun = time.monotonic()
+            print(f"[{number}/{len(chosen)}] {measurement.name} ... ", end="", file=sys.stderr, flush=True)
+            place = Path(folder) / measurement.name
+            place.mkdir()
+            results += measure(measurement, place, runs=runs, quick=quick)
+            print(f"{time.monotonic() - begun:.1f} s", file=sys.stderr)
+    return results
 
 
 def _arguments() -> argparse.Namespace:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
+from itertools import count
 from pathlib import Path
 
 import polars as pl
@@ -53,47 +53,54 @@ _WATCHED = """
 
 
 def arriving(setting: Setting) -> Samples:
-    files = setting.size(500, 50)
     workspace = Workspace(setting.folder)
     workspace.module("ingest", _INGEST)
-    inbox, tables = workspace.root / "inbox", workspace.root / "tables"
-    write_days(inbox, files)
-    plain = setting.folder / "plain"
-    while True:
-        _arrive_anew(inbox, tables)
+    days = _Days(workspace.root, setting.size(500, 50))
+    for number in count():
+        days.arrive()
         cold = seconds(flowstead("run", "ingest", "--json"), cwd=workspace.root)
-        _check(tables, files)
+        days.check()
         with workspace.engine() as engine:
-            _ingest(engine, inbox, tables, files)  # starts the workers
-            warm = _ingest(engine, inbox, tables, files)
-        floor = _plain_loop(inbox, plain)
+            _ingest(engine, days)  # starts the workers
+            warm = _ingest(engine, days)
+        floor = _plain_loop(days.inbox, setting.folder / f"plain-{number}")
         yield Sample(warm, floor), Sample(cold, floor)
 
 
-def _ingest(engine: Engine, inbox: Path, tables: Path, files: int) -> float:
-    _arrive_anew(inbox, tables)
+class _Days:
+    """Source files, a day of flights each, and the folder of what a flow makes of them."""
+
+    def __init__(self, root: Path, files: int) -> None:
+        self.inbox, self.tables = root / "inbox", root / "tables"
+        self.files = files
+        self._rounds = 0
+        write_days(self.inbox, files)
+
+    def arrive(self) -> None:
+        """Makes all files new, and puts aside (deleting would slow down what follows) what came of the old ones."""
+        now = time.time_ns()
+        for file in self.inbox.iterdir():
+            os.utime(file, ns=(now, now))
+        if self.tables.exists():
+            self._rounds += 1
+            self.tables.rename(self.tables.with_name(f"tables-{self._rounds}"))
+
+    def check(self) -> None:
+        written = len(list(self.tables.glob("*.parquet")))
+        if written != self.files:
+            raise RuntimeError(f"{written} of {self.files} Parquet files were written.")
+
+
+def _ingest(engine: Engine, days: _Days) -> float:
+    days.arrive()
     begun = now_us()
     start_flow(engine, StartRequest("ingest", {}))
-    took = await_ends(engine, begun, files)
-    _check(tables, files)
+    took = await_ends(engine, begun, days.files)
+    days.check()
     return took
 
 
-def _arrive_anew(inbox: Path, tables: Path) -> None:
-    now = time.time_ns()
-    for file in inbox.iterdir():
-        os.utime(file, ns=(now, now))
-    shutil.rmtree(tables, ignore_errors=True)
-
-
-def _check(tables: Path, files: int) -> None:
-    written = len(list(tables.glob("*.parquet")))
-    if written != files:
-        raise RuntimeError(f"{written} of {files} Parquet files were written.")
-
-
 def _plain_loop(inbox: Path, target: Path) -> float:
-    shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     begun = time.perf_counter()
     for file in sorted(inbox.iterdir()):

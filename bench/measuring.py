@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +26,24 @@ MEASUREMENTS = (
 )
 
 
-def measure(measurement: Measurement, *, runs: int, quick: bool) -> list[dict[str, Any]]:
-    """The results of all rows of `measurement`; those of one that could not be taken say why."""
-    with tempfile.TemporaryDirectory(prefix="flowstead-bench-", ignore_cleanup_errors=True) as folder:
-        sizes = "quick" if quick else "full"
-        command = [sys.executable, "-m", "bench.measuring", measurement.name, folder, str(runs), sizes]
-        try:
-            ended = subprocess.run(
-                command,
-                cwd=Path(__file__).parents[1],
-                env=_environment(Path(folder)),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=LONGEST_MEASUREMENT,
-            )
-        except subprocess.TimeoutExpired:
-            return [failure(row, f"not measured within {LONGEST_MEASUREMENT:g} s") for row in measurement.rows]
+def measure(measurement: Measurement, folder: Path, *, runs: int, quick: bool) -> list[dict[str, Any]]:
+    """The results of all rows of `measurement`, taken in the empty `folder`; those that could not be taken say why."""
+    command = [
+        *(sys.executable, "-m", "bench.measuring"),
+        *(measurement.name, str(folder), str(runs), "quick" if quick else "full"),
+    ]
+    try:
+        ended = subprocess.run(
+            command,
+            cwd=Path(__file__).parents[1],
+            env=_environment(folder),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_MEASUREMENT,
+        )
+    except subprocess.TimeoutExpired:
+        return [failure(row, f"not measured within {LONGEST_MEASUREMENT:g} s") for row in measurement.rows]
     if ended.returncode:
         print(ended.stderr, end="", file=sys.stderr)
         last = ended.stderr.strip().rpartition("\n")[2] or f"ended with {ended.returncode}"

@@ -46,7 +46,7 @@ def newest_runs(setting: Setting) -> Samples:
 def _record(engine: Engine, number: int) -> None:
     """Writes the record of `number` succeeded three-step runs, in one commit, as an engine writes it."""
     ready = requests(engine, ["three_steps"] * number)
-    spec = engine.version(ready[0].version).spec.as_dict()
+    spec = engine.dispatcher.version(ready[0].version).spec.as_dict()
 
     def record(tx: Transaction) -> None:
         tx.put_version(ready[0].version, "three_steps", "Bench", json.dumps(spec))

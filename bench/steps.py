@@ -78,8 +78,9 @@ def tracked_map(setting: Setting) -> Samples:
             run_all(engine, ["items"])
             (run,) = engine.ledger.reader.runs(limit=1)
             mapped = run.steps[1]
-            if mapped.items_done != items or mapped.started_at is None or mapped.finished_at is None:
-                raise RuntimeError(f"{mapped.items_done} of {items} items were recorded.")
+            recorded = len(engine.ledger.reader.items(run.id, mapped.index))
+            if recorded != items or mapped.started_at is None or mapped.finished_at is None:
+                raise RuntimeError(f"{recorded} of {items} items were recorded.")
             took = (mapped.finished_at - mapped.started_at) / 1e6
             floor = seconds_of_rows(setting.folder / "floor.sqlite3", items, in_commit=100)
             yield (Sample(items / took, items / floor),)

@@ -85,9 +85,10 @@ def await_ends(engine: Engine, begun: int, runs: int) -> float:
     did not succeed.
     """
     deadline = time.monotonic() + LONGEST_WAIT
-    while engine.active or engine.ledger.reader.rows(_ANY_OPEN):
-        if engine.failure is not None:
-            raise engine.failure
+    dispatcher = engine.dispatcher
+    while dispatcher.active or engine.ledger.reader.rows(_ANY_OPEN):
+        if dispatcher.failure is not None:
+            raise dispatcher.failure
         if time.monotonic() > deadline:
             raise TimeoutError(f"The runs did not end within {LONGEST_WAIT:g} s.")
         time.sleep(SECONDS_BETWEEN_LOOKS)
