@@ -1,4 +1,4 @@
-"""Starts a flow and follows its runs to their end; the last line printed is JSON. Run as a process that can be killed.
+"""Starts a flow and follows its runs to their end; each line printed is JSON, the last one the result. Run as a process that can be killed.
 
 python driver.py ROOT FLOW FIELDS
 """
@@ -16,10 +16,15 @@ DONE = ("succeeded", "failed", "cancelled", "interrupted")
 
 def main(root: str, flow: str, fields: str) -> None:
     waited: list[dict] = []
+
+    def on_wait(holder: dict) -> None:
+        waited.append(holder)
+        print(json.dumps({"waiting_for": holder}), flush=True)
+
     given = json.loads(fields)
     wait = given.pop("wait", True)
     try:
-        with Client(embedded(Path(root), command="driver", on_wait=waited.append if wait else None)) as client:
+        with Client(embedded(Path(root), command="driver", on_wait=on_wait if wait else None)) as client:
             started = client.start(flow, **given)
             ids = started["started"] + started["resumed"] + started["waiting"]
             runs = client.runs_by_id(ids)

@@ -212,6 +212,13 @@ class Driver:
             out, error = self.process.communicate()
             print(out, error)
 
+    def line(self) -> dict[str, Any]:
+        """The next line that it prints."""
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], DEADLINE)
+        assert ready, "it said nothing in time"
+        return json.loads(self.process.stdout.readline())
+
     def result(self) -> dict[str, Any]:
         out, error = self.process.communicate(timeout=DEADLINE)
         assert out and not error, error
