@@ -114,11 +114,7 @@ class WorkerProcess:
             alive = True
             while alive:
                 alive = wait()
-                # Output first: what a step printed was in its pipe before the frame that ended the step.
-                frames = self._read_frames()
-                self._drain_output()
-                if frames:
-                    self._listener.on_frames(self, frames)
+                self._pass_on(self._read_frames())
         except ValueError:
             # No frame: the flow wrote into a pipe that is not its own.
             self.lost_cause = self.lost_cause or "garbled"
@@ -127,7 +123,7 @@ class WorkerProcess:
                 _kill_group(self.pid)  # children that outlived the worker
                 returncode = self.process.wait()
                 self._reaped = True
-            self._drain_output()
+            self._drain_output(_read(self.output.fileno()))
             with self._sending:
                 for pipe in (self._stdin, self.frames, self.output):
                     pipe.close()
@@ -145,11 +141,25 @@ class WorkerProcess:
         self._rest = lines.pop()
         return [decode(line) for line in lines]
 
-    def _drain_output(self) -> None:
-        while data := _read(self.output.fileno()):
+    def _pass_on(self, frames: list[dict[str, Any]]) -> None:
+        """Passes on frames, and what was printed among them in its place: after the frame that began its step, and
+        before the one that ended it, for by then it was in its pipe."""
+        data = _read(self.output.fileno())
+        if data:
+            begun = 0
+            while begun < len(frames) and frames[begun]["type"] in ("ready", "step_started"):
+                begun += 1
+            if begun:
+                self._listener.on_frames(self, frames[:begun])
+                frames = frames[begun:]
+            self._drain_output(data)
+        if frames:
+            self._listener.on_frames(self, frames)
+
+    def _drain_output(self, data: bytes) -> None:
+        while data:
             self._listener.on_output(self, data)
-            if len(data) < _BLOCK:
-                return
+            data = _read(self.output.fileno()) if len(data) == _BLOCK else b""
 
 
 def _kill_group(pid: int) -> None:
