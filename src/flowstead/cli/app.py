@@ -60,6 +60,7 @@ def make_app() -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
+    app.meta.suppress_keyboard_interrupt = False
     for place, (name, target, group) in enumerate(_COMMANDS):
         app.command(target, name=name, group=group, sort_key=place)
 

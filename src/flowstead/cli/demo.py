@@ -23,7 +23,7 @@ def demo(path: Path | None = None, /, *, keep: bool = False, invocation: Call) -
     Stop it half-way and run it again: it goes on where it stopped. Run it once more: there is nothing to do. Change
     one of its files: exactly what depends on it runs.
 
-    Examples:
+    Examples::
 
         flowstead demo
         flowstead demo /tmp/flights

@@ -22,7 +22,7 @@ FlowName = Annotated[str, Parameter(completer=flow_names)]
 def list_flows(*, json: bool = False, invocation: Call) -> int:
     """List the flows of the workspace, the broken ones too.
 
-    Examples:
+    Examples::
 
         flowstead list
         flowstead list --json
@@ -64,7 +64,7 @@ def _line(screen: Screen, flow: dict[str, Any], root: Path) -> list[Cell]:
 def show_flow(flow: FlowName, /, *, json: bool = False, source: bool = False, invocation: Call) -> int:
     """Show a flow: its steps, when it runs, what it asks for, and its last runs.
 
-    Examples:
+    Examples::
 
         flowstead show join_weather
         flowstead show join_weather --source
@@ -176,7 +176,7 @@ def check(flow: FlowName | None = None, /, *, json: bool = False, invocation: Ca
 
     Loads each module and builds its plan, in a process of its own. Exit code 1 if a flow is broken.
 
-    Examples:
+    Examples::
 
         flowstead check
         flowstead check join_weather

@@ -42,8 +42,8 @@ class HelpFormat:
             if paragraph.startswith(" "):
                 console.print(Text(paragraph, style="cyan"), soft_wrap=True)
             else:
-                console.print(Text(_joined(paragraph)))
-            if paragraph != "Examples:":
+                console.print(Text(_joined(paragraph).replace("::", ":")))
+            if not paragraph.endswith("::"):
                 console.print()
 
 

@@ -31,7 +31,7 @@ def preview(
 
     Nothing is recorded. Of a flow with source files, the first is taken. What the flow prints goes to stderr.
 
-    Examples:
+    Examples::
 
         flowstead preview first_flow --use squares
         flowstead preview join_weather --use weather --rows 5

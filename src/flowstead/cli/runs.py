@@ -36,7 +36,7 @@ def list_runs(
 ) -> int:
     """List runs, newest first, or show one: runs show RUN.
 
-    Examples:
+    Examples::
 
         flowstead runs
         flowstead runs --flow ingest_flights --status failed
@@ -78,7 +78,7 @@ def list_runs(
 def show_run(run: RunId, /, *, json: bool = False, invocation: Call) -> int:
     """Show a run: its steps, what came of it, and what went wrong.
 
-    Examples:
+    Examples::
 
         flowstead runs show 7f3a91c2
 
@@ -188,7 +188,7 @@ def logs(
 
     It tells what happened, and what the flow printed, in one order.
 
-    Examples:
+    Examples::
 
         flowstead logs 7f3a91c2
         flowstead logs 7f3a91c2 -f
@@ -240,7 +240,7 @@ def cancel(run: RunId, /, *, json: bool = False, invocation: Call) -> int:
 
     One that waits is cancelled at once, one under way between steps or items, or by force after a grace time.
 
-    Examples:
+    Examples::
 
         flowstead cancel 7f3a91c2
 

@@ -25,7 +25,7 @@ def init(path: Path, /, *, invocation: Call) -> int:
     Makes flow_modules, config, databases, editor settings, and a first flow. Only adds what is missing: files
     that exist are never touched.
 
-    Examples:
+    Examples::
 
         flowstead init sales
         flowstead init .
@@ -64,7 +64,7 @@ def doctor(*, json: bool = False, invocation: Call) -> int:
     Looks at the home folder, disks, settings, trust, the ledger, the lock and the flows. Exit
     code 1 if there is a problem.
 
-    Examples:
+    Examples::
 
         flowstead doctor
 
@@ -97,16 +97,14 @@ def doctor(*, json: bool = False, invocation: Call) -> int:
     return 1 if problems else 0
 
 
-workspace = App(
-    name="workspace", help="Say which workspace is used here, or that you trust one.", group_commands=Group("Commands")
-)
+workspace = App(name="workspace", group_commands=Group("Commands"))
 
 
 @workspace.default
 def show_workspace(*, json: bool = False, invocation: Call) -> int:
     """Say which workspace is used here, or that you trust one.
 
-    Examples:
+    Examples::
 
         flowstead workspace
         flowstead workspace trust shared/sales
@@ -132,7 +130,7 @@ def show_workspace(*, json: bool = False, invocation: Call) -> int:
 def trust_workspace(path: Path | None = None, /, *, invocation: Call) -> int:
     """Trust a workspace whose flows others can change: they can then run code as you, on this machine.
 
-    Examples:
+    Examples::
 
         flowstead workspace trust shared/sales
 
@@ -163,7 +161,7 @@ completions = App(
 def install_completions(shell: Shell | None = None, /, *, invocation: Call) -> int:
     """Install completions for a shell, and load them from its start-up file.
 
-    Examples:
+    Examples::
 
         flowstead completions install
         flowstead completions install zsh
@@ -189,7 +187,7 @@ def install_completions(shell: Shell | None = None, /, *, invocation: Call) -> i
 def generate_completions(shell: Shell | None = None, /, *, invocation: Call) -> int:
     """Print the completion script of a shell.
 
-    Examples:
+    Examples::
 
         flowstead completions generate bash > flowstead.bash
 

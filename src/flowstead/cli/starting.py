@@ -37,7 +37,7 @@ def run(
     A flow with a source gets a run for each file that is new or has changed since its last run (or one for all of
     them). Runs that were interrupted go on first, from their last finished step.
 
-    Examples:
+    Examples::
 
         flowstead run first_flow
         flowstead run first_flow --param count=20
@@ -143,7 +143,7 @@ def retry(
 
     The retry is a run of its own; steps before its first one are not repeated.
 
-    Examples:
+    Examples::
 
         flowstead retry 7f3a91c2
         flowstead retry 7f3a91c2 --from "Read weather"
@@ -186,7 +186,7 @@ def resume(
 
     One run, or all of them; then also those that wait in the queue.
 
-    Examples:
+    Examples::
 
         flowstead resume
         flowstead resume 7f3a91c2

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,8 +115,7 @@ def _ledger(host: WorkspaceHost) -> Iterator[Finding]:
         yield Finding("ledger", "ok", "Nothing has run here yet: the ledger begins with the first run.")
         return
     version = host.reader.rows("PRAGMA user_version")[0][0]
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
-        answers = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
+    answers = [row[0] for row in host.reader.rows("PRAGMA quick_check(3)")]
     if answers != ["ok"]:
         hint = f"Move {path} away (keep it); a new one is begun at the next run."
         yield Finding("ledger", "problem", f"The ledger is damaged: {'; '.join(map(str, answers))}.", hint)
