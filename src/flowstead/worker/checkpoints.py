@@ -215,9 +215,19 @@ def _pickle(value: Any, path: Path, allowance: float | None) -> None:
 def _frame_type(value: Any) -> str | None:
     kind = type(value)
     frame = _FRAMES.get((str(kind.__module__).partition(".")[0].lstrip("_"), kind.__name__))
-    if frame == "pandas" and any(str(dtype) == "object" for dtype in (*value.dtypes, value.index.dtype)):
-        return None  # Arrow would choose types for such a column; pickled, it comes back as it was
-    return frame
+    return None if frame == "pandas" and not _exact_in_arrow(value) else frame
+
+
+def _exact_in_arrow(value: Any) -> bool:
+    # Arrow chooses a type for objects, drops what an index knows of itself, and has only texts for names; pickled, such
+    # a frame comes back as it was.
+    return (
+        type(value.index).__name__ == "RangeIndex"
+        and value.columns.is_unique
+        and all(type(name) is str for name in value.columns)
+        and all(str(dtype) != "object" for dtype in value.dtypes)
+        and not value.attrs
+    )
 
 
 _FRAMES = {
