@@ -186,14 +186,17 @@ def read_log(
     """
     full_id = host.reader.run_id(run_id)
     folder = host.layout.run_folder(full_id)
+    last, patience = "", 4 if follow else 0
     while True:
         ended = not follow or host.as_seen([host.reader.run(full_id)])[0].status in (*ENDED, "interrupted")
         for line in read_lines(folder, after):
             entry: dict[str, Any] = orjson.loads(line)
-            after = entry["seq"]
+            after, last = entry["seq"], entry["event"]
             yield entry
-        if ended:
+        # Race: the end of a run is on record a moment before the last lines of its log are.
+        if ended and (last == "run.finished" or not patience):
             return
+        patience -= ended
         yield None
         time.sleep(SECONDS_BETWEEN_HEARTBEATS)
 

@@ -114,10 +114,9 @@ def _mend(path: Path) -> int:
                 end -= len(torn)
             # Whole lines may still be garbage after a power cut: the last one that reads back counts.
             for line in reversed(lines if start == 0 else lines[1:]):
-                try:
-                    return int(orjson.loads(line)["seq"])
-                except (ValueError, KeyError, TypeError):
-                    continue
+                seq = _seq(line)
+                if seq is not None:
+                    return seq
             if start == 0:
                 return 0
             size *= 4
@@ -132,9 +131,14 @@ def read_lines(folder: Path, after: int = 0) -> Iterator[bytes]:
         for line in file:
             if not line.endswith(b"\n"):
                 return
-            try:
-                seq = orjson.loads(line)["seq"]
-            except (ValueError, KeyError, TypeError):
-                continue
-            if seq > after:
+            seq = _seq(line)
+            if seq is not None and seq > after:
                 yield line
+
+
+def _seq(line: bytes) -> int | None:
+    """The number of a line; None when it is damaged."""
+    try:
+        return int(orjson.loads(line)["seq"])
+    except (ValueError, KeyError, TypeError):
+        return None
