@@ -88,6 +88,9 @@ class WorkspaceHost:
         """
         shown = list(runs)
         if any(run.status in ACTIVE for run in shown) and self.holder is None:
+            # Race: they may have ended, and their engine with them, since they were read.
+            now = {run.id: run for run in self.reader.runs_by_id(run.id for run in shown)}
+            shown = [now.get(run.id, run) for run in shown]
             shown = [replace(run, status="interrupted") if run.status in ACTIVE else run for run in shown]
         return shown
 
