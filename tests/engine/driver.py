@@ -1,4 +1,6 @@
-"""Starts a flow and follows its runs to their end; each line printed is JSON, the last one the result. Run as a process that can be killed.
+"""Starts a flow and follows its runs to their end, as a process that can be killed.
+
+Each line printed is JSON; the last one is the result.
 
 python driver.py ROOT FLOW FIELDS
 """
