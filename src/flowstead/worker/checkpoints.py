@@ -223,6 +223,7 @@ def _exact_in_arrow(value: Any) -> bool:
     # a frame comes back as it was.
     return (
         type(value.index).__name__ == "RangeIndex"
+        and len(value.columns) > 0
         and value.columns.is_unique
         and all(type(name) is str for name in value.columns)
         and all(str(dtype) != "object" for dtype in value.dtypes)
