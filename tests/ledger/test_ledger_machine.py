@@ -275,7 +275,7 @@ class LifeOfRuns(RuleBasedStateMachine):
             run.steps[each] = "superseded"
         run.items = {each: now for each, now in run.items.items() if each[0] < step + keep}
         expected = [run.step_event(*each, "superseded") for each in again]
-        self.write(lambda tx: tx.resume_at(run.request.id, step, keep_items=keep), None, expected)
+        self.write(lambda tx: tx.resume_at(run.request.id, step, keep_items=keep), [], expected)
 
     @precondition(lambda self: len(self.runs) < MOST_RUNS and any(run.status in ENDED for run in self.runs))
     @rule(data=st.data(), step=st.integers(0, STEPS - 1))

@@ -41,7 +41,7 @@ class Client:
         return self._transport.request("GET", f"/flows/{name}", {"runs": runs})
 
     def check(self, name: str | None = None) -> list[dict[str, Any]]:
-        """One flow, or all, looked at anew, each with its `warnings`: `[{code, message, line}]`. Raises FlowNotFound."""
+        """One flow, or all, looked at anew, each with its `warnings` `[{code, message, line}]`. Raises FlowNotFound."""
         return self._transport.request("GET", "/check", {"name": name})["flows"]
 
     def preview(self, name: str, **fields: Any) -> Iterator[dict[str, Any] | None]:

@@ -60,7 +60,7 @@ def resume_point(reader: LedgerReader, run_id: str, steps: Sequence[StepSpec], f
         if point is not None:
             point.attempts = attempts
             point.failures = failed.get(first, 0)
-            if first == finished and first < len(steps) and steps[first].kind == "map" and first in attempts:
+            if first == finished and first < len(steps) and steps[first].kind == "map":
                 point.items = _items(reader, run_id, first, rows)
             return point
     raise AssertionError("the point before the first step needs nothing")
@@ -84,10 +84,11 @@ def _point_at(
 
 
 def _items(reader: LedgerReader, run_id: str, step: int, rows: list[tuple[Any, ...]]) -> dict[str, Any] | None:
-    """Recorded item values of a map that did not finish: inline JSON by index, and files with the indices in them."""
+    """Recorded item values of a map that did not finish: inline JSON by index, and files with the indices in them.
+
+    `total` is None in a retry, which was given items, and the very input they came from, by the run it retries.
+    """
     totals = [row[9] for row in rows if row[1] == step and row[9] is not None]
-    if not totals:
-        return None
     inline: list[tuple[int, str]] = []
     files: dict[str, list[int]] = {}
     for item, status, value, file, _, _ in reader.items(run_id, step):
@@ -97,4 +98,6 @@ def _items(reader: LedgerReader, run_id: str, step: int, rows: list[tuple[Any, .
             inline.append((item, value))
         elif file is not None:
             files.setdefault(file, []).append(item)
-    return {"total": totals[-1], "inline": inline, "files": list(files.items())}
+    if not inline and not files:
+        return None
+    return {"total": totals[-1] if totals else None, "inline": inline, "files": list(files.items())}

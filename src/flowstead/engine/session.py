@@ -101,7 +101,8 @@ class Session:
             if not run.fresh:
                 self._point = resume_point(self._dispatcher.ledger.reader, run.id, self._steps, self._folder)
                 first, keep = self._point.first_step, self._point.items is not None
-                self._dispatcher.ledger.write(lambda tx: tx.resume_at(run.id, first, keep_items=keep))
+                dropped = self._dispatcher.ledger.write(lambda tx: tx.resume_at(run.id, first, keep_items=keep))
+                self._remove_artifacts(dropped)
             point = self._point
             self._attempts = dict(point.attempts)
             if self._first_step_begun:
@@ -137,6 +138,14 @@ class Session:
             log.add("run.started", begun, data=data)
             if self._first_step_begun:
                 self._say_started(0, 1, None)
+
+    def _remove_artifacts(self, dropped: list[tuple[str, str]]) -> None:
+        # The steps that kept them run again and keep their own.
+        for path, info in dropped:
+            file = self._folder / path
+            page = json.loads(info).get("html")
+            for each in (file, file.with_name(page)) if isinstance(page, str) else (file,):
+                each.unlink(missing_ok=True)
 
     def _hand_over(self, frame: dict[str, Any]) -> None:
         # A worker that still loads does not read: a long frame would block here, for ever where the module hangs.

@@ -199,6 +199,8 @@ ON CONFLICT (run_id, path) DO UPDATE SET step = excluded.step, name = excluded.n
     info = excluded.info, created_at = excluded.created_at
 """
 
+DROP_ARTIFACTS = "DELETE FROM artifacts WHERE run_id = ? AND step >= ? RETURNING path, info"
+
 ARTIFACTS = """
 SELECT run_id, name, kind, path, step, info FROM artifacts
 WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY created_at, path

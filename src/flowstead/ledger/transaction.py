@@ -188,14 +188,19 @@ class Transaction:
             self.events.append(("step", f"{run_id}/{step}/{attempt}", "progress"))
         return True
 
-    def resume_at(self, run_id: str, step: int, *, keep_items: bool) -> None:
+    def resume_at(self, run_id: str, step: int, *, keep_items: bool) -> list[tuple[str, str]]:
         """Prepares a further attempt from `step` on: what later steps gave no longer counts.
 
-        `keep_items` keeps the recorded items of `step` itself, a map that goes on where it stopped.
+        `keep_items` keeps what belongs to `step` itself, a map that goes on where it stopped.
+        Returns `(path, info)` of the artifacts that are no longer listed.
         """
         for superseded, attempt in self._execute(sql.SUPERSEDE_STEPS, (run_id, step)).fetchall():
             self.events.append(("step", f"{run_id}/{superseded}/{attempt}", "superseded"))
-        self._execute(sql.CLEAR_ITEMS, (run_id, step + 1 if keep_items else step))
+        anew = step + 1 if keep_items else step
+        self._execute(sql.CLEAR_ITEMS, (run_id, anew))
+        dropped = self._execute(sql.DROP_ARTIFACTS, (run_id, anew)).fetchall()
+        self.events.extend(("artifact", f"{run_id}/{path}", "dropped") for path, _ in dropped)
+        return dropped
 
     def put_artifact(self, fence: Fence, *, step: int | None, name: str, kind: str, path: str, info: str) -> bool:
         """Lists a file, `path` relative to the run's folder, as an artifact of the run."""
