@@ -395,7 +395,7 @@ class _MapBatch:
 def _recorded_items(recorded: dict[str, Any], folder: Path, total: int) -> dict[int, Any]:
     """Values by index of the items that an earlier attempt finished and stored."""
     known: dict[int, Any] = {}
-    if recorded["total"] != total:
+    if recorded["total"] not in (None, total):
         return known
     for index, text in recorded["inline"]:
         known[index] = json.loads(text)
