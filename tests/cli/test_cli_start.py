@@ -172,3 +172,21 @@ def test_completion_scripts(shell: str, cli: CommandLine) -> None:
     assert done.code == 0
     assert "flowstead" in done.out
     assert "__complete" in done.out
+
+
+def test_every_command_and_option_is_on_the_page() -> None:
+    from flowstead.cli.app import make_app
+
+    page = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
+    for name, command in make_app().resolved_commands().items():
+        if name.startswith("-"):
+            continue
+        section = page.partition(f"\n## `flowstead {name}`\n")[2].partition("\n## ")[0]
+        assert section, f"{name} is not on the page"
+        arguments = command.assemble_argument_collection() if command.default_command else []
+        options = [argument.name for argument in arguments if argument.parse and argument.name.startswith("--")]
+        assert options or name in ("init", "completions")
+        for option in options:
+            assert f"`{option}" in section or f" {option} " in section, f"{name} {option} is not on the page"
+    for code in (0, 1, 2, 3, 4, 130):
+        assert f"\n| {code} | " in page
