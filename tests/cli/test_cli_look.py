@@ -125,14 +125,16 @@ def test_a_run_by_any_part_of_its_id(cli: CommandLine) -> None:
     assert cli("runs", "show", "ffffffff").code == 3
 
 
-def test_logs_hold_what_was_printed_in_its_place(cli: CommandLine) -> None:
+def test_logs_hold_what_was_printed_in_its_place(cli: CommandLine, home: Path) -> None:
     cli.workspace.module("small", THREE_STEPS)
     (run,) = cli("run", "small", "--json").json["runs"]
     lines = cli("logs", run["id"]).out.splitlines()
     printed = next(at for at, line in enumerate(lines) if line.endswith("│ first is here"))
     assert "First started" in lines[printed - 1]
     assert "First succeeded" in lines[printed + 1]
-    events = [json.loads(line) for line in cli("logs", run["id"], "--json").out.splitlines()]
+    (file,) = home.glob(f"workspaces/*/runs/{run['id']}/events.ndjson")
+    assert cli("logs", run["id"], "--json").out == file.read_text("utf-8")
+    events = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert {"timestamp", "level", "event", "message", "data", "context"} <= events[0].keys()
     assert "first is here" in [event["message"] for event in events if event["event"] == "output"]

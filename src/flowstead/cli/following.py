@@ -38,12 +38,15 @@ def conduct(
     """
     signal.signal(signal.SIGTERM, interrupt)
     with invocation.client(root, command, wait=wait) as client:
-        answer = ask(client)
+        answer = None
         try:
+            answer = ask(client)
             rows = follow(invocation, client, root, answer, None if json else announce)
         except KeyboardInterrupt:
             client.close()
-            return say_interrupted(invocation, root, invocation.command(command, root), ids_of(answer), json=json)
+            return say_interrupted(
+                invocation, root, invocation.command(command, root), ids_of(answer) if answer else [], json=json
+            )
     if json:
         print(jsonlib.dumps({"runs": rows}, indent=2))
     return 0 if all(row["status"] == "succeeded" for row in rows) else 1

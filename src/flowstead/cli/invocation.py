@@ -67,7 +67,11 @@ def _program() -> str:
         return f"{shlex.quote(sys.executable)} -m flowstead"
     on_path = shutil.which("flowstead")
     # `uv run` puts the environment on its own PATH, which the shell around it does not have.
-    if on_path is not None and "UV_RUN_RECURSION_DEPTH" not in os.environ and Path(on_path).samefile(called):
+    if (
+        on_path is not None
+        and "UV_RUN_RECURSION_DEPTH" not in os.environ
+        and Path(on_path).resolve() == called.resolve()
+    ):
         return "flowstead"
     near = os.path.relpath(called)
     return shlex.quote(near if not near.startswith("..") else str(called.absolute()))

@@ -213,7 +213,7 @@ def logs(
             if line is None:
                 screen.stream.flush()
             elif json:
-                screen.stream.write(jsonlib.dumps(line, ensure_ascii=False) + "\n")
+                screen.stream.write(jsonlib.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
             else:
                 screen.stream.write(_log_line(screen, line, width) + "\n")
     return 0

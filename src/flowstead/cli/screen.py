@@ -67,7 +67,7 @@ class Screen:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self.is_terminal = stream.isatty()
+        self.is_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
         self.colours = _wants_colours(self.is_terminal)
         self.unicode = _can_write("✓│…", stream)
         if self.colours and sys.platform == "win32":
@@ -170,7 +170,7 @@ def _wants_colours(is_terminal: bool) -> bool:
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    return is_terminal and os.environ.get("TERM") != "dumb"
+    return is_terminal
 
 
 def _can_write(text: str, stream: TextIO) -> bool:
