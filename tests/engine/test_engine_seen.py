@@ -3,7 +3,7 @@
 import os
 import signal
 
-from engine_bench import ended, start_one, wait_for_death
+from engine_bench import ended, log_of, run_flow, start_one, wait_for_death
 
 from flowstead.client import Client
 from flowstead.daemon.embedded import embedded
@@ -60,3 +60,21 @@ def test_a_repeated_step_keeps_its_artifacts_once(bench, workspace, signals, gat
     ]
     folder = bench.layout.run_folder(run_id) / "artifacts"
     assert sorted(path.name for path in folder.iterdir()) == ["dot.svg", "early.svg", "report.md"]
+
+
+def test_printed_and_logged_lines_stand_in_the_order_of_the_code(bench, workspace):
+    workspace.module(
+        "chatty",
+        """
+        from flowstead import Flow
+        def step(context):
+            for number in range(40):
+                print("printed", number)
+                context.log(f"logged {number}")
+        def build():
+            return Flow("Test").step(step)
+        """,
+    )
+    run = run_flow(bench.engine(), "chatty")
+    said = [line["message"] for line in log_of(bench, run.id) if line["event"] in ("output", "log")]
+    assert said == [text for number in range(40) for text in (f"printed {number}", f"logged {number}")]

@@ -129,6 +129,8 @@ class Worker:
             # What is printed from here on belongs to later frames; strict JSON is what every reader takes.
             for line in lines:
                 frame = json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} in a frame"))
+                if frame["type"] == "log":
+                    self.go()
                 self._ready.append({**frame, "printed": self.output.decode("utf-8", "replace")})
             if self._ready:
                 return self._ready.pop(0)

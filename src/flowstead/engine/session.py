@@ -198,6 +198,7 @@ class Session:
                         self._progress(frame, operations)
                     case "log":
                         lines.append(lambda frame=frame: self._log_line(frame))
+                        answers += 1
                     case "artifact":
                         self._artifact(frame, operations, lines)
                     case "run_cancelled":
@@ -398,11 +399,7 @@ class Session:
     def _ended(self, status: str, error: dict[str, Any] | None = None) -> None:
         log = self._open_log()
         log.finish_output(self._step_name(self._step))
-        message = f"Run of {self.run.flow} {status}"
-        if error:
-            message += f": {error['message']}"
-        level = {"failed": "error", "cancelled": "warning", "interrupted": "warning"}.get(status, "info")
-        log.add("run.finished", message, level=level, data={"status": status, "error": error})
+        log.finish_run(self.run.flow, status, error)
         self._close(over=status != "interrupted")
 
     def _requeue(self, *, step_status: str, error: dict[str, Any] | None, delay: float, losses: int) -> None:
@@ -461,6 +458,8 @@ class Session:
 
     def _broken(self, frame: dict[str, Any]) -> Callable[[], None]:
         error = {**frame["error"], "step": None}
+        if not self.worker.ready:
+            self.worker.kill("broken")  # it ends by itself, but until that is seen it would get another run
         return lambda: self._end("failed", error)
 
     def worker_lost(self, returncode: int) -> None:

@@ -39,11 +39,9 @@ def main() -> int:
             workspace_root=root,
         )
     except BaseException as error:
-        from flowstead.flow.failures import describe_failure
+        from flowstead.worker.describe import explain
 
-        channel.send(
-            {"type": "broken", "protocol": PROTOCOL, "error": describe_failure(error, root, code="flow-broken")}
-        )
+        channel.send({"type": "broken", "protocol": PROTOCOL, "error": explain(error, origin, root)})
         return 1
     channel.send({"type": "ready", "protocol": PROTOCOL})
 

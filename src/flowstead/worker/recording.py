@@ -167,13 +167,21 @@ class EngineRecorder(Recorder):
                 "traceback": "",
             }
 
+    def run_cancelled(self, reason: str) -> None:
+        """Ends the run as cancelled."""
+        self._end({"type": "run_cancelled", "reason": reason})
+
     def run_broken(self, error: BaseException) -> None:
         """Ends the run by what was raised between its steps."""
+        self._end({"type": "broken", "error": self.describe(error, "step-failed")})
+
+    def _end(self, frame: dict[str, Any]) -> None:
         self.flush_output()
         with self._lock:
             # The next run must not take this one's answers for its own.
             self._await_answers()
-            self._channel.send({"type": "broken", "error": self.describe(error, "step-failed")})
+            self._channel.send(frame)
+            self.ended = True
 
     def _note(self, frame: dict[str, Any], context: FlowContext) -> None:
         given = context.metadata
@@ -259,18 +267,16 @@ class EngineRecorder(Recorder):
 
     # -- the sink behind the context ---------------------------------------------------------------------------
 
+    # A thread that a step left behind may still speak when the run has ended, or another one has the worker: what it
+    # says is heard no more.
+
     def artifact(self, name: str, kind: str, path: Path, info: dict[str, Any]) -> None:
         relative = Path(path).relative_to(self._folder).as_posix()
-        self._channel.send(
-            {
-                "type": "artifact",
-                "step": self._step.index if self._step else None,
-                "name": name,
-                "kind": kind,
-                "path": relative,
-                "info": encode(info),
-            }
-        )
+        step = self._step.index if self._step else None
+        frame = {"type": "artifact", "step": step, "name": name, "kind": kind, "path": relative, "info": encode(info)}
+        with self._lock:
+            if not self.ended:
+                self._channel.send(frame)
 
     def progress(self, done: float, total: float | None, message: str | None) -> None:
         now = time.monotonic()
@@ -280,11 +286,19 @@ class EngineRecorder(Recorder):
             self._next_progress, self._told = now + SECONDS_BETWEEN_PROGRESS, told
             step = self._step.index if self._step else None
             text = None if message is None else _text(message)
-            self._channel.send({"type": "progress", "step": step, "done": told[0], "total": told[1], "message": text})
+            frame = {"type": "progress", "step": step, "done": told[0], "total": told[1], "message": text}
+            with self._lock:
+                if not self.ended:
+                    self._channel.send(frame)
 
     def log(self, level: str, message: str, data: dict[str, Any]) -> None:
         self.flush_output()
-        self._channel.send({"type": "log", "level": level, "message": _text(message), "data": data})
+        with self._lock:
+            if not self.ended:
+                self._channel.send({"type": "log", "level": level, "message": _text(message), "data": data})
+                self._unanswered += 1
+                # What is printed next must not overtake this line: the two travel in two pipes.
+                self._await_answers()
 
     def secret(self, name: str) -> str:
         import os

@@ -40,8 +40,7 @@ def execute(channel: Channel, flow: Flow, frame: dict[str, Any], workspace_root:
     try:
         run_steps(flow, context, recorder, first_step=frame["first_step"], failures=frame["failures"])
     except RunCancelled as cancelled:
-        recorder.flush_output()
-        channel.send({"type": "run_cancelled", "reason": str(cancelled)})
+        recorder.run_cancelled(str(cancelled))
     except BaseException as error:
         if not recorder.ended:
             recorder.run_broken(error)
