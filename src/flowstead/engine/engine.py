@@ -11,12 +11,13 @@ import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from flowstead.catalog import Catalog
 from flowstead.engine.clock import Clock
 from flowstead.engine.dispatcher import Dispatcher, coded
 from flowstead.engine.inbox import Inbox
-from flowstead.engine.runlog import RunLog
+from flowstead.engine.runlog import RunLog, last_event
 from flowstead.engine.worker_process import kill_leftovers
 from flowstead.ledger import Ledger, Transaction
 from flowstead.model.errors import FlowsteadError, NotFound, TransitionRefused, WorkspaceBusy
@@ -128,17 +129,17 @@ class Engine:
         if session is not None:
             session.cancel("cancelled")
         elif status == "cancelled":
-            self._log_idle_cancel(run)
+            self._log_end(run.id, run.flow, "cancelled")
         self.dispatcher.dispatch()
         return self.ledger.reader.run(run_id)
 
-    def _log_idle_cancel(self, run: Run) -> None:
+    def _log_end(self, run_id: str, flow: str, status: str, error: dict[str, Any] | None = None) -> None:
         try:
-            log = RunLog(self.layout.run_folder(run.id), {"run_id": run.id, "flow": run.flow})
-            log.add("run.finished", f"Run of {run.flow} cancelled", level="warning", data={"status": "cancelled"})
+            log = RunLog(self.layout.run_folder(run_id), {"run_id": run_id, "flow": flow})
+            log.finish_run(flow, status, error)
             log.close()
-        except OSError as error:
-            raise coded(error) from error
+        except OSError as failure:
+            raise coded(failure) from failure
 
     def resume(self, run_id: str) -> None:
         """interrupted → queued: the run goes on from its last checkpoint. Raises TransitionRefused, RunNotFound."""
@@ -211,30 +212,37 @@ class Engine:
 
         Returns the ids of the runs that it interrupted. Nothing is executed here.
         """
+        for run in self.ledger.reader.lately_ended():
+            # Its engine was killed between the commit of its end and the last lines of its log.
+            if last_event(self.layout.run_folder(run.id)) != "run.finished":
+                self._log_end(run.id, run.flow, run.status, run.error)
         abandoned = self.ledger.write(lambda tx: tx.abandoned())
         if not abandoned:
             return []
         kill_leftovers({worker for _, _, worker, _ in abandoned if worker})
-        error = json.dumps(
-            {
-                "code": "interrupted",
-                "type": None,
-                "message": "The engine that ran it ended while it was under way.",
-                "step": None,
-                "file": None,
-                "line": None,
-                "hint": "",
-            }
-        )
+        error = {
+            "code": "interrupted",
+            "type": None,
+            "message": "The engine that ran it ended while it was under way.",
+            "step": None,
+            "file": None,
+            "line": None,
+            "hint": "",
+        }
 
         def abandon(tx: Transaction) -> None:
             for run_id, status, _, _ in abandoned:
                 if status == "cancelling":
                     tx.abandon(run_id, "cancelled", None)
                 else:
-                    tx.abandon(run_id, "interrupted", error)
+                    tx.abandon(run_id, "interrupted", json.dumps(error))
 
         self.ledger.write(abandon)
+        for run_id, status, _, flow in abandoned:
+            if status == "cancelling":
+                self._log_end(run_id, flow, "cancelled")
+            else:
+                self._log_end(run_id, flow, "interrupted", error)
         return [run_id for run_id, status, _, _ in abandoned if status != "cancelling"]
 
     def _clean_up(self) -> None:

@@ -82,6 +82,12 @@ class RunLog:
     def _add_line(self, line: bytes, step: str | None) -> None:
         self.add("output", line.rstrip(b"\r").decode("utf-8", "replace"), step=step)
 
+    def finish_run(self, flow: str, status: str, error: dict[str, Any] | None = None) -> None:
+        """Adds the line that says how the run ended."""
+        message = f"Run of {flow} {status}" + (f": {error['message']}" if error else "")
+        level = {"failed": "error", "cancelled": "warning", "interrupted": "warning"}.get(status, "info")
+        self.add("run.finished", message, level=level, data={"status": status, "error": error})
+
     def flush(self) -> None:
         """Writes what was added; a reader sees whole lines only once this returns."""
         with self._lock:
@@ -120,6 +126,16 @@ def _mend(path: Path) -> int:
             if start == 0:
                 return 0
             size *= 4
+
+
+def last_event(folder: Path) -> str | None:
+    """What the last line of a log tells of; None without a log, or with a torn end."""
+    try:
+        with (folder / NAME).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * LONGEST_LINE))
+            return orjson.loads(file.read().splitlines()[-1])["event"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def read_lines(folder: Path, after: int = 0) -> Iterator[bytes]:

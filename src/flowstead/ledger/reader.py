@@ -92,6 +92,10 @@ class LedgerReader:
         """The runs of these ids, oldest first; ids that are gone are left out."""
         return self._runs(self.rows(sql.RUNS_BY_ID, (json.dumps(list(run_ids)),)))
 
+    def lately_ended(self, events: int = 100) -> list[Run]:
+        """Runs that ended for good, of those that the latest events tell of; without their steps."""
+        return self._runs(self.rows(sql.LATELY_ENDED, (events,)), with_steps=False)
+
     def open_runs(self, flow: str | None = None, statuses: Sequence[str] = ("interrupted",)) -> list[str]:
         """Ids of runs in `statuses`, oldest first."""
         return [row[0] for row in self.rows(sql.OPEN_RUNS, (json.dumps(list(statuses)), flow, flow))]

@@ -106,6 +106,14 @@ SELECT id FROM runs WHERE status IN (SELECT value FROM json_each(?)) AND (? IS N
 """
 
 
+# The runs that the latest events tell the end of.
+LATELY_ENDED = f"""
+SELECT {RUN_COLUMNS} FROM runs
+WHERE id IN (SELECT id FROM (SELECT kind, id FROM events ORDER BY seq DESC LIMIT ?) WHERE kind = 'run')
+  AND status IN ('succeeded', 'failed', 'rejected', 'cancelled')
+"""
+
+
 def newest_runs(filters: Mapping[str, object]) -> str:
     """Runs, newest first, that pass the filters (names in RUN_FILTERS, a parameter each); the last one is the limit."""
     conditions = " AND ".join(RUN_FILTERS[name] for name in filters)
