@@ -21,6 +21,7 @@ from flowstead.model.run import ENDED, Run
 from flowstead.model.settings import Settings
 from flowstead.workspace.layout import WorkspaceLayout
 
+COMPLETE_RUN = os.environ.get("FLOWSTEAD_TEST_ALL") == "1"
 DEADLINE = 60.0
 DRIVER = Path(__file__).with_name("driver.py")
 
