@@ -25,6 +25,7 @@ from flowstead.model.errors import NotFound, TransitionRefused, UsageError, Work
 from flowstead.model.run import ENDED, iso
 
 SECONDS_BETWEEN_HEARTBEATS = 0.25
+LONGEST_PAUSE = 0.05
 MOST_ROWS = 1000
 
 Handler = Callable[..., Any]
@@ -278,6 +279,7 @@ def events(host: WorkspaceHost, *, after: int | None = None) -> Iterator[dict[st
     A view is the fold `rows[kind][id] = row`. None comes out while nothing happens. Raises what stopped the engine.
     """
     seq = host.reader.last_event() if after is None else after
+    began = time.monotonic()
     while True:
         batch = host.reader.events(seq)
         run_ids = {row_id.partition("/")[0] for _, _, kind, row_id, _ in batch if kind in ("run", "step", "artifact")}
@@ -292,6 +294,8 @@ def events(host: WorkspaceHost, *, after: int | None = None) -> Iterator[dict[st
         if engine is not None and engine.failure is not None:
             raise engine.failure
         if batch:
+            # To wake at every commit of many short runs would take from their time; one run is told of at once.
+            time.sleep(min(LONGEST_PAUSE, (time.monotonic() - began) / 10))
             continue
         yield None
         if engine is not None:

@@ -18,7 +18,7 @@ class Settings:
     durability: str = "normal"
     cancel_grace: float = 10.0
     resume_limit: int = 3
-    worker_max_runs: int = 1000
+    worker_max_runs: int = 10_000
     worker_recycle_mb: int = 2048
     worker_memory_mb: int = 0
     describe_timeout: float = 10.0
