@@ -266,7 +266,6 @@ class Dispatcher:
             if over:
                 self.secrets.pop(session.run.id, None)
         self.dispatch()
-        self.ledger.wake_waiters()
 
     def _worn(self, worker: WorkerProcess) -> bool:
         if worker.runs >= self.settings.worker_max_runs:
@@ -328,7 +327,6 @@ class Dispatcher:
             workers = list(self._workers.values())
         for worker in workers:
             worker.kill("failure")
-        self.ledger.wake_waiters()
 
     def version(self, digest: str) -> FlowVersion:
         """A stored flow version. Raises FlowNotFound (`version-missing`)."""

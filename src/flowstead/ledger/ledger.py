@@ -143,11 +143,6 @@ class Ledger:
             finally:
                 self._waiters -= 1
 
-    def wake_waiters(self) -> None:
-        """Lets every wait_for_event look again, whether or not an event came."""
-        with self._committed:
-            self._committed.notify_all()
-
     def close(self) -> None:
         """Closes the connections; the write-ahead log is folded into the file."""
         self.reader.close()
