@@ -262,6 +262,33 @@ def test_a_run_of_a_killed_engine_is_seen_as_interrupted(bench, workspace, signa
     resumed(bench, run["id"])
 
 
+def test_a_log_that_lost_its_last_lines_with_its_engine_is_finished_by_the_next(bench, workspace):
+    workspace.module("sound", SOUND)
+    engine = bench.engine()
+    runs = [run_flow(engine, "sound", new=True).id for _ in range(2)]
+    engine.close()
+    path = bench.layout.run_folder(runs[0]) / "events.ndjson"
+    whole = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(whole[:-2]) + whole[-2][:30])
+    untouched = (bench.layout.run_folder(runs[1]) / "events.ndjson").read_bytes()
+    bench.engine()
+    last = log_of(bench, runs[0])[-1]
+    assert (last["event"], last["data"]["status"]) == ("run.finished", "succeeded")
+    assert (bench.layout.run_folder(runs[1]) / "events.ndjson").read_bytes() == untouched
+
+
+def test_the_log_of_a_run_of_a_killed_engine_says_that_it_was_interrupted(bench, workspace, signals, gate):
+    workspace.module("checkpointed", CHECKPOINTED)
+    driver = bench.driver("checkpointed")
+    pid = int(signals.line())
+    os.kill(driver.pid, signal.SIGKILL)
+    wait_for_death(pid)
+    (run_id,) = bench.engine().interrupted_before
+    last = log_of(bench, run_id)[-1]
+    assert (last["event"], last["level"], last["data"]["status"]) == ("run.finished", "warning", "interrupted")
+    assert last["data"]["error"]["code"] == "interrupted"
+
+
 def test_a_log_is_followed_to_its_last_line(bench, workspace):
     workspace.module("sound", SOUND)
     with Client(embedded(bench.root, command="test")) as client:
