@@ -28,6 +28,7 @@ class ModelRun:
     old_fences: list[Fence] = field(default_factory=list)
     steps: dict[tuple[int, int], str] = field(default_factory=dict)
     items: dict[tuple[int, int], str] = field(default_factory=dict)
+    kept_by_first: bool = False
 
     def begin(self, step: int, attempt: int) -> tuple[str, str, str]:
         self.steps[step, attempt] = "running"
@@ -201,6 +202,7 @@ class LifeOfRuns(RuleBasedStateMachine):
         fence = self.pick_fence(data, run)
         accepted = run.accepts(fence)
         expected = [("artifact", f"{run.request.id}/artifacts/a.md", "added")] if accepted else []
+        run.kept_by_first |= accepted
         self.write(
             lambda tx: tx.put_artifact(fence, step=0, name="a", kind="report", path="artifacts/a.md", info="{}"),
             accepted,
@@ -275,7 +277,12 @@ class LifeOfRuns(RuleBasedStateMachine):
             run.steps[each] = "superseded"
         run.items = {each: now for each, now in run.items.items() if each[0] < step + keep}
         expected = [run.step_event(*each, "superseded") for each in again]
-        self.write(lambda tx: tx.resume_at(run.request.id, step, keep_items=keep), [], expected)
+        dropped = []
+        if run.kept_by_first and step + keep == 0:
+            dropped.append(("artifacts/a.md", "{}"))
+            expected.append(("artifact", f"{run.request.id}/artifacts/a.md", "dropped"))
+            run.kept_by_first = False
+        self.write(lambda tx: tx.resume_at(run.request.id, step, keep_items=keep), dropped, expected)
 
     @precondition(lambda self: len(self.runs) < MOST_RUNS and any(run.status in ENDED for run in self.runs))
     @rule(data=st.data(), step=st.integers(0, STEPS - 1))
@@ -341,6 +348,9 @@ class LifeOfRuns(RuleBasedStateMachine):
         }
         assert {row[:3]: row[3] for row in rows("SELECT run_id, step, item, status FROM items")} == {
             (run.request.id, *each): now for run in self.runs for each, now in run.items.items()
+        }
+        assert set(rows("SELECT run_id, step FROM artifacts")) == {
+            (run.request.id, each) for run in self.runs for each in run.artifacts
         }
 
     @invariant()
