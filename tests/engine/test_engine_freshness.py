@@ -6,6 +6,7 @@ import signal
 import pytest
 from engine_bench import ended, start, wait_for_death
 
+from flowstead.engine.retrying import retry
 from flowstead.model.errors import NotFound, UsageError
 
 EACH = """
@@ -87,7 +88,7 @@ def test_a_retried_run_makes_its_file_fresh(bench, each, workspace):
     first = start(engine, "each")
     assert finish(engine, first) == {"a.csv": "failed"}
     workspace.file("fixed")
-    retried = engine.retry(first.started[0])
+    retried = retry(engine, first.started[0])
     assert ended(engine, retried)[0].status == "succeeded"
     again = start(engine, "each")
     assert (again.started, again.failed_before) == ((), 0)
@@ -283,6 +284,7 @@ def test_a_source_that_is_one_file(bench, workspace):
 
 BATCH = """
 from flowstead import Flow
+from flowstead.engine.retrying import retry
 from flow_helpers.marks import note, say, stop_at_gate
 
 def read(file):

@@ -8,6 +8,8 @@ import psutil
 import pytest
 from engine_bench import ended, log_of, run_flow, start_one, wait_for_death
 
+from flowstead.engine.retrying import retry
+
 SOUND = "from flowstead import Flow\ndef build(): return Flow('Sound').step(lambda context: 1)\n"
 
 
@@ -23,6 +25,7 @@ def one_step(workspace):
             f"""
 import ctypes, os, signal, subprocess, sys, threading, time
 from flowstead import Flow
+from flowstead.engine.retrying import retry
 from flow_helpers.marks import note, say, stop_at_gate
 
 def before(context):
@@ -379,7 +382,7 @@ raise FileNotFoundError("caf\\udce9.csv")
     run = run_flow(engine, "hostile")
     assert (run.status, run.error["code"]) == ("failed", "step-failed")
     assert "caf" in run.error["message"]
-    again = engine.retry(run.id)
+    again = retry(engine, run.id)
     (run,) = ended(engine, again)
     assert run.error["code"] == "step-failed"
     finish(bench, engine, run)

@@ -9,6 +9,7 @@ from test_engine_dispatch import FakeClock
 
 from flowstead.client import Client
 from flowstead.daemon.embedded import embedded
+from flowstead.engine.retrying import retry
 from flowstead.model.errors import RunNotFound, TransitionRefused, UsageError
 
 STEPS = """
@@ -55,7 +56,7 @@ def failed(bench, workspace):
 
 def test_from_the_step_that_failed(bench, failed):
     engine, first = failed
-    (run,) = ended(engine, engine.retry(first.id))
+    (run,) = ended(engine, retry(engine, first.id))
     assert run.status == "succeeded"
     assert run.retry_of == first.id
     assert run.trigger == "retry"
@@ -85,7 +86,7 @@ def test_from_an_earlier_step(bench, failed, step, notes, home):
 def test_steps_that_cannot_be_the_first(bench, failed, home):
     engine, first = failed
     with pytest.raises(TransitionRefused) as refused:
-        engine.retry(first.id, 3)
+        retry(engine, first.id, "3")
     assert "c" in refused.value.hint
     engine.close()
     with Client(embedded(bench.root, command="test")) as client, pytest.raises(UsageError) as unknown:
@@ -95,8 +96,8 @@ def test_steps_that_cannot_be_the_first(bench, failed, home):
 
 def test_a_succeeded_run_is_retried_from_its_beginning(bench, failed):
     engine, first = failed
-    (second,) = ended(engine, engine.retry(first.id))
-    (third,) = ended(engine, engine.retry(second.id))
+    (second,) = ended(engine, retry(engine, first.id))
+    (third,) = ended(engine, retry(engine, second.id))
     assert third.status == "succeeded"
     assert "".join(bench.notes) == "ABC" + "CD" + "ABCD"
 
@@ -117,17 +118,17 @@ def test_a_run_that_works_cannot_be_retried(bench, workspace, signals, gate):
     run_id = start_one(engine, "gated")
     signals.line()
     with pytest.raises(TransitionRefused):
-        engine.retry(run_id)
+        retry(engine, run_id)
     gate.open_gate()
     ended(engine, run_id)
     with pytest.raises(RunNotFound):
-        engine.retry("r_unknown")
+        retry(engine, "r_unknown")
 
 
 def test_a_retry_of_a_retry_of_a_run_whose_files_are_gone(bench, failed):
     engine, first = failed
     shutil.rmtree(bench.layout.run_folder(first.id))
-    (run,) = ended(engine, engine.retry(first.id))
+    (run,) = ended(engine, retry(engine, first.id))
     assert run.status == "succeeded"
     assert run.summary == "3 [1, 2] north"
 
@@ -161,7 +162,7 @@ def test_checkpoints_in_files_are_taken_along_or_made_again(bench, workspace, go
     workspace.file("fixed")
     if gone:
         shutil.rmtree(bench.layout.run_folder(first.id))
-    retried = engine.retry(first.id)
+    retried = retry(engine, first.id)
     (run,) = ended(engine, retried)
     assert (run.status, run.summary) == ("succeeded", "6")
     assert "".join(bench.notes) == ("ABAB" if gone else "ABB")
@@ -173,6 +174,7 @@ def test_checkpoints_in_files_are_taken_along_or_made_again(bench, workspace, go
 ITEMS = """
 from pathlib import Path
 from flowstead import Flow
+from flowstead.engine.retrying import retry
 from flow_helpers.marks import note
 
 class Odd:
@@ -206,7 +208,7 @@ def test_items_that_a_failed_map_has_finished_are_kept(bench, workspace, plain, 
     assert failed.error["code"] == "map-item-failed"
     assert bench.notes == [str(number) for number in range(8)]
     workspace.file("fixed")
-    (run,) = ended(engine, engine.retry(failed.id))
+    (run,) = ended(engine, retry(engine, failed.id))
     assert (run.status, run.summary) == ("succeeded", "45")
     assert bench.notes == [str(number) for number in [*range(8), 7, 8, 9]]
     step = run.steps[-2]
@@ -256,7 +258,7 @@ def test_retention_removes_old_runs_with_their_folders(bench, workspace):
     assert bench.layout.run_folder(new.id).exists()
     assert output.exists()
     with pytest.raises(RunNotFound):
-        engine.retry(old.id)
+        retry(engine, old.id)
 
 
 def test_retention_by_number(bench, workspace):
@@ -296,3 +298,41 @@ def test_open_runs_outlive_the_retention(bench, workspace, signals):
     gate.open_gate(2)
     runs = ended(engine, run_id, queued)
     assert {run.status for run in runs} == {"succeeded"}, json.dumps([run.as_dict() for run in runs])
+
+
+MENDED = """
+    from flowstead import Flow
+    from flow_helpers.marks import note
+
+    def read(context):
+        note("read")
+        return [1, 2]
+
+    def total(context):
+        note("total")
+        context.summary = str(BODY)
+
+    def build():
+        return Flow("Test").step(FIRST).step(total)
+"""
+
+
+def test_a_mended_step_is_retried_on_what_was_done_before_it(bench, workspace):
+    engine = bench.engine()
+    workspace.module("mended", MENDED.replace("BODY", "summ(context.current)").replace("FIRST", "read"))
+    first = run_flow(engine, "mended")
+    assert first.error["hint"] == "Did you mean sum?"
+    workspace.module("mended", MENDED.replace("BODY", "sum(context.current)").replace("FIRST", "read"))
+    (again,) = ended(engine, retry(engine, first.id))
+    assert (again.status, again.summary, again.retry_of) == ("succeeded", "3", first.id)
+    assert bench.notes == ["read", "total", "total"]
+
+
+def test_a_retry_takes_over_only_steps_that_stand_where_they_stood(bench, workspace):
+    engine = bench.engine()
+    workspace.module("mended", MENDED.replace("BODY", "summ(context.current)").replace("FIRST", "read"))
+    first = run_flow(engine, "mended")
+    workspace.module("mended", MENDED.replace("BODY", "sum(context.current)").replace("FIRST", 'read, save_as="rows"'))
+    (again,) = ended(engine, retry(engine, first.id))
+    assert (again.status, again.summary) == ("succeeded", "3")
+    assert bench.notes == ["read", "total", "read", "total"]

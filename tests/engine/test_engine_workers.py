@@ -5,9 +5,14 @@ import os
 import pytest
 from engine_bench import ended, is_alive, run_flow, start_one, wait_for_death, wait_until
 
+from flowstead.engine.retrying import retry
+from flowstead.model.errors import FlowBroken
+
 PID = """
 import os
 from flowstead import Flow
+from flowstead.engine.retrying import retry
+from flowstead.model.errors import FlowBroken
 
 def a(context):
     context.summary = f"{os.getpid()} VERSION"
@@ -66,27 +71,35 @@ def test_a_changed_helper_makes_a_new_version(bench, workspace):
     assert run_flow(engine, "helped", new=True).summary == "new"
 
 
-@pytest.mark.parametrize("fate", ["changed", "broken", "deleted"])
-def test_a_run_keeps_the_version_it_was_started_with(bench, workspace, pid_flow, fate):
-    engine = bench.engine(only=())
-    engine.dispatcher._only = None
+def test_a_retry_runs_the_module_as_it_is_by_then(bench, pid_flow):
+    engine = bench.engine()
     first = run_flow(engine, "pid")
     assert first.summary.endswith(" 1")
-    match fate:
-        case "changed":
-            pid_flow("2")
-        case "broken":
-            workspace.module("pid", "this is no Python\n")
-        case "deleted":
-            (workspace.flow_modules / "pid.py").unlink()
-    (again,) = ended(engine, engine.retry(first.id))
-    assert again.status == "succeeded"
+    pid_flow("2")
+    (again,) = ended(engine, retry(engine, first.id))
+    assert again.summary.endswith(" 2")
+    assert again.version != first.version
+
+
+def test_a_retry_of_a_module_that_is_gone_runs_it_as_it_was(bench, workspace, pid_flow):
+    engine = bench.engine()
+    first = run_flow(engine, "pid")
+    (workspace.flow_modules / "pid.py").unlink()
+    (again,) = ended(engine, retry(engine, first.id))
     assert again.summary.endswith(" 1")
     # Also in an engine that has never seen it.
     engine.close()
     engine = bench.engine()
-    (again,) = ended(engine, engine.retry(first.id))
+    (again,) = ended(engine, retry(engine, first.id))
     assert again.summary.endswith(" 1")
+
+
+def test_a_module_that_is_broken_by_now_is_not_retried(bench, workspace, pid_flow):
+    engine = bench.engine()
+    first = run_flow(engine, "pid")
+    workspace.module("pid", "this is no Python\n")
+    with pytest.raises(FlowBroken):
+        retry(engine, first.id)
 
 
 def test_a_run_that_was_interrupted_goes_on_in_its_own_version(bench, workspace, signals, gate):

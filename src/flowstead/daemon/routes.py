@@ -19,6 +19,7 @@ from flowstead.daemon.doctor import diagnose
 from flowstead.daemon.previewing import preview_flow
 from flowstead.daemon.workspace_host import WorkspaceHost
 from flowstead.engine.inbox import Inbox
+from flowstead.engine.retrying import retry
 from flowstead.engine.runlog import read_lines
 from flowstead.engine.starting import StartRequest, start_flow
 from flowstead.model.errors import NotFound, TransitionRefused, UsageError, WorkspaceBusy
@@ -228,18 +229,10 @@ def cancel_run(host: WorkspaceHost, run_id: str) -> dict[str, Any]:
 def retry_run(host: WorkspaceHost, run_id: str, *, from_step: str | None = None) -> dict[str, Any]:
     """Starts a new run from an ended one; `from_step` is a step's name, label or number from 0."""
     full_id = host.reader.run_id(run_id)
-    run = host.reader.run(full_id)
-    index: int | None = None
-    if from_step is not None:
-        for step in run.steps:
-            if from_step in (step.name, step.label, str(step.index)):
-                index = step.index
-        if index is None:
-            known = ", ".join(step.name for step in run.steps)
-            raise UsageError(f"Run {full_id} has no step {from_step!r}.", hint=f"Its steps are: {known}.")
+    host.reader.run(full_id)  # an unknown run is told before the workspace is waited for
     engine = host.engine
     after = engine.ledger.last_event
-    return {"started": [engine.retry(full_id, index)], "resumed": [], "waiting": [], "after": after}
+    return {"started": [retry(engine, full_id, from_step)], "resumed": [], "waiting": [], "after": after}
 
 
 def resume_run(host: WorkspaceHost, run_id: str) -> dict[str, Any]:

@@ -6,11 +6,9 @@ start_run → ledger → dispatch → Session ⇄ worker
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from flowstead.catalog import Catalog
@@ -86,16 +84,21 @@ class Engine:
     # -- requests ----------------------------------------------------------------------------------------------
 
     def start_run(self, request: RunRequest, secret_values: dict[str, str] | None = None) -> tuple[str, bool]:
-        """Queues a run and returns its id and whether it is new; the one way by which any run begins.
-
-        A request with a key that the flow has seen gives the run that it then began.
-        """
+        """Queues a run and returns its id and whether it is new; see start_runs."""
         return self.start_runs([request], secret_values)[0]
 
     def start_runs(
-        self, requests: list[RunRequest], secret_values: dict[str, str] | None = None
+        self,
+        requests: list[RunRequest],
+        secret_values: dict[str, str] | None = None,
+        *,
+        take_over: Callable[[Transaction], None] | None = None,
     ) -> list[tuple[str, bool]]:
-        """Queues runs in one commit, in order; see start_run."""
+        """Queues runs in one commit, in order, each with its id and whether it is new; the one way any run begins.
+
+        A request with a key that the flow has seen gives the run that it then began. `take_over` gives the runs, in
+        the same commit, what earlier ones have recorded.
+        """
         for request in requests:
             if secret_values:
                 self.dispatcher.secrets[request.id] = secret_values
@@ -104,7 +107,10 @@ class Engine:
         def enqueue(tx: Transaction) -> list[tuple[str, bool]]:
             for version in specs.values():
                 tx.put_version(version.digest, version.name, version.spec.group, json.dumps(version.spec.as_dict()))
-            return [tx.enqueue(request) for request in requests]
+            queued = [tx.enqueue(request) for request in requests]
+            if take_over is not None:
+                take_over(tx)
+            return queued
 
         started = self.ledger.write(enqueue)
         for request, (_, new) in zip(requests, started, strict=True):
@@ -148,52 +154,6 @@ class Engine:
             hint = f"Start it anew with: flowstead retry {run_id}" if "retry" in run.actions else ""
             raise TransitionRefused(f"Run {run_id} is {run.status} and cannot be resumed.", hint=hint)
         self.dispatcher.include([run.flow])
-
-    def retry(self, run_id: str, from_step: int | None = None) -> str:
-        """Starts a new run, linked to an ended one, from its first unfinished step or an earlier one.
-
-        Recorded outcomes of the steps before are taken over. Raises TransitionRefused and RunNotFound.
-        """
-        reader = self.ledger.reader
-        run = reader.run(run_id)
-        if "retry" not in run.actions:
-            raise TransitionRefused(f"Run {run_id} is {run.status}; only an ended run can be retried.")
-        done = [step.index for step in run.steps if step.status == "succeeded"]
-        finished = next((index for index in range(len(run.steps)) if index not in done), len(run.steps))
-        first = (0 if finished == len(run.steps) else finished) if from_step is None else from_step
-        if first > finished:
-            raise TransitionRefused(
-                f"Step {run.steps[first].label!r} cannot be the first: an earlier step has no outcome.",
-                hint=f"Start from {run.steps[finished].name} or earlier.",
-            )
-        request = RunRequest(
-            flow=run.flow,
-            group=self.dispatcher.version(run.version).spec.group,
-            version=run.version,
-            trigger="retry",
-            params=run.params,
-            source_root=run.source_root,
-            source_path=run.source_path,
-            retry_of=run_id,
-        )
-        if run_id in self.dispatcher.secrets:
-            self.dispatcher.secrets[request.id] = self.dispatcher.secrets[run_id]
-        steps = [(step.index, step.attempt) for step in run.steps[:first]]
-        try:
-            _copy_files(self.layout.run_folder(run_id), self.layout.run_folder(request.id), first)
-        except OSError as error:
-            raise coded(error) from error
-        own = ("run_id", "started_at_utc")
-        metadata = json.dumps({name: value for name, value in run.metadata.items() if name not in own})
-
-        def enqueue(tx: Transaction) -> None:
-            tx.enqueue(request)
-            tx.copy_steps(run_id, request.id, steps, up_to=first)
-            tx.note(request.id, metadata)
-
-        self.ledger.write(enqueue)
-        self.dispatcher.include([run.flow])
-        return request.id
 
     # -- time, other processes, housekeeping -------------------------------------------------------------------
 
@@ -281,20 +241,3 @@ def _next_epoch(tx: Transaction) -> int:
     epoch = int(tx.get_meta("epoch") or 0) + 1
     tx.put_meta("epoch", str(epoch))
     return epoch
-
-
-def _copy_files(source: Path, target: Path, up_to: int) -> None:
-    """Gives a retry its own copies (links where possible) of the checkpoints of the steps that it takes over."""
-    folder = source / "checkpoints"
-    if not folder.is_dir():
-        return
-    (target / "checkpoints").mkdir(parents=True, exist_ok=True)
-    for file in folder.iterdir():
-        step = file.stem.split("-")[1]
-        if file.suffix == ".part" or not step.isdigit() or int(step) > up_to:
-            continue
-        copy = target / "checkpoints" / file.name
-        try:
-            os.link(file, copy)
-        except OSError:
-            shutil.copyfile(file, copy)

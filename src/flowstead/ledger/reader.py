@@ -6,12 +6,14 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flowstead.ledger import statements as sql
 from flowstead.ledger.connection import open_reader, translated
 from flowstead.model.errors import RunNotFound, UsageError
+from flowstead.model.flow import FlowSpec
 from flowstead.model.run import STATUSES, Artifact, Run, StepRun
 
 
@@ -26,7 +28,7 @@ class LedgerReader:
         self.path = path
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._specs: dict[str, dict[str, Any]] = {}
+        self._specs: dict[str, FlowSpec] = {}
 
     def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of one named statement."""
@@ -135,12 +137,13 @@ class LedgerReader:
 
     # -- flows, files, events ----------------------------------------------------------------------------------
 
-    def spec(self, version: str) -> dict[str, Any]:
-        """The plan of a flow version as its module described it."""
+    def spec(self, version: str) -> FlowSpec:
+        """The plan of a flow version as its module described it; one without steps for a version never recorded."""
         known = self._specs.get(version)
         if known is None:
             rows = self.rows(sql.VERSION_SPEC, (version,))
-            known = self._specs[version] = json.loads(rows[0][0]) if rows else {"steps": []}
+            known = FlowSpec.from_dict(json.loads(rows[0][0])) if rows else FlowSpec(name="", group="", label="")
+            self._specs[version] = known
         return known
 
     def file_state(self, flow: str, root: str) -> dict[str, tuple[int, int, str]]:
@@ -176,20 +179,18 @@ def _loads(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
-def _run(
-    row: tuple[Any, ...], spec: dict[str, Any], steps: dict[int, tuple[Any, ...]], artifacts: list[Artifact]
-) -> Run:
+def _run(row: tuple[Any, ...], spec: FlowSpec, steps: dict[int, tuple[Any, ...]], artifacts: list[Artifact]) -> Run:
     planned: list[StepRun] = []
-    for plan in spec["steps"]:
-        base = {"index": plan["index"], "name": plan["name"], "label": plan["label"], "kind": plan["kind"]}
-        done = steps.get(plan["index"])
+    for plan in spec.steps:
+        step = StepRun(plan.index, plan.name, plan.label, plan.kind)
+        done = steps.get(plan.index)
         if done is None:
-            planned.append(StepRun(**base))
+            planned.append(step)
             continue
         _, _, attempt, status, started, finished, kind, path, count, total, items_done, failed, _, error = done
         planned.append(
-            StepRun(
-                **base,
+            replace(
+                step,
                 status=status,
                 attempt=attempt,
                 started_at=started,
@@ -222,7 +223,7 @@ def _run(
         metadata=json.loads(row[15]),
         error=_loads(row[16]),
         retry_of=row[17],
-        resume=spec.get("resume", "auto"),
+        resume=spec.resume,
         steps=tuple(planned),
         artifacts=tuple(artifacts),
     )

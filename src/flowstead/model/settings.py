@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import cast
 
 from flowstead.model.errors import UsageError
 
@@ -62,9 +63,10 @@ def _checked(name: str, value: object, default: object, path: Path) -> object:
             raise _bad(f'settings.toml: durability is "normal" or "full", not {value!r}.', path)
         return value
     if isinstance(default, tuple):
-        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        names = cast("list[object]", value) if isinstance(value, list) else [None]
+        if not all(isinstance(each, str) for each in names):
             raise _bad(f"settings.toml: {name} is a list of names, not {value!r}.", path)
-        return tuple(value)
+        return tuple(names)
     allowed = (int, float) if isinstance(default, float) else (int,)
     if isinstance(value, bool) or not isinstance(value, allowed) or not 0 <= value < 1e9:
         kind = "number" if isinstance(default, float) else "whole number"
