@@ -41,7 +41,14 @@ def test_a_run_of_a_killed_engine_is_seen_as_interrupted(bench, workspace, signa
         assert client.flow("showing")["runs"][0]["status"] == "interrupted"
         # And one who follows its log is let go.
         lines = [line for line in client.log(run["id"], follow=True) if line]
-    assert lines[0]["event"] == "run.started"
+        assert lines[0]["event"] == "run.started"
+        # What is shown, the next engine makes true.
+        client.resume(run["id"])
+        signals.line()
+        gate.open_gate()
+        for event in client.events(after=0):
+            if event is None and client.run(run["id"])["status"] == "succeeded":
+                break
 
 
 def test_a_repeated_step_keeps_its_artifacts_once(bench, workspace, signals, gate):

@@ -249,19 +249,6 @@ def test_a_corrupt_end_of_the_log(bench, interrupted, tail):
     assert lines[-1]["event"] == "run.finished"
 
 
-def test_a_run_of_a_killed_engine_is_seen_as_interrupted(bench, workspace, signals, gate):
-    workspace.module("checkpointed", CHECKPOINTED)
-    driver = bench.driver("checkpointed")
-    pid = int(signals.line())
-    os.kill(driver.pid, signal.SIGKILL)
-    wait_for_death(pid)
-    gate.open_gate(3)
-    with Client(embedded(bench.root, command="test")) as client:
-        (run,) = client.runs()["runs"]
-        assert run["status"] == "interrupted"
-    resumed(bench, run["id"])
-
-
 def test_a_log_that_lost_its_last_lines_with_its_engine_is_finished_by_the_next(bench, workspace):
     workspace.module("sound", SOUND)
     engine = bench.engine()

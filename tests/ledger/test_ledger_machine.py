@@ -28,7 +28,6 @@ class ModelRun:
     old_fences: list[Fence] = field(default_factory=list)
     steps: dict[tuple[int, int], str] = field(default_factory=dict)
     items: dict[tuple[int, int], str] = field(default_factory=dict)
-    artifacts: set[int] = field(default_factory=set)
     kept_by_first: bool = False
 
     def begin(self, step: int, attempt: int) -> tuple[str, str, str]:
