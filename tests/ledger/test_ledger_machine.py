@@ -28,7 +28,7 @@ class ModelRun:
     old_fences: list[Fence] = field(default_factory=list)
     steps: dict[tuple[int, int], str] = field(default_factory=dict)
     items: dict[tuple[int, int], str] = field(default_factory=dict)
-    kept_by_first: bool = False
+    artifacts: set[int] = field(default_factory=set)
 
     def begin(self, step: int, attempt: int) -> tuple[str, str, str]:
         self.steps[step, attempt] = "running"
@@ -196,17 +196,18 @@ class LifeOfRuns(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.runs)
-    @rule(data=st.data())
-    def put_artifact(self, data) -> None:
+    @rule(data=st.data(), step=st.integers(0, STEPS - 1))
+    def keep_artifact(self, data, step) -> None:
         run = self.pick(data)
         fence = self.pick_fence(data, run)
         accepted = run.accepts(fence)
-        expected = [("artifact", f"{run.request.id}/artifacts/a.md", "added")] if accepted else []
-        run.kept_by_first |= accepted
+        path = f"artifacts/{step}.md"
+        if accepted:
+            run.artifacts.add(step)
         self.write(
-            lambda tx: tx.put_artifact(fence, step=0, name="a", kind="report", path="artifacts/a.md", info="{}"),
+            lambda tx: tx.put_artifact(fence, step=step, name="a", kind="report", path=path, info="{}"),
             accepted,
-            expected,
+            [("artifact", f"{run.request.id}/{path}", "added")] if accepted else [],
         )
 
     @precondition(lambda self: self.runs)
@@ -277,11 +278,9 @@ class LifeOfRuns(RuleBasedStateMachine):
             run.steps[each] = "superseded"
         run.items = {each: now for each, now in run.items.items() if each[0] < step + keep}
         expected = [run.step_event(*each, "superseded") for each in again]
-        dropped = []
-        if run.kept_by_first and step + keep == 0:
-            dropped.append(("artifacts/a.md", "{}"))
-            expected.append(("artifact", f"{run.request.id}/artifacts/a.md", "dropped"))
-            run.kept_by_first = False
+        dropped = [(f"artifacts/{each}.md", "{}") for each in sorted(run.artifacts) if each >= step + keep]
+        run.artifacts = {each for each in run.artifacts if each < step + keep}
+        expected += [("artifact", f"{run.request.id}/{path}", "dropped") for path, _ in dropped]
         self.write(lambda tx: tx.resume_at(run.request.id, step, keep_items=keep), dropped, expected)
 
     @precondition(lambda self: len(self.runs) < MOST_RUNS and any(run.status in ENDED for run in self.runs))
