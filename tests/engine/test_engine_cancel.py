@@ -87,7 +87,8 @@ def test_a_step_that_ignores_it_is_killed_after_the_grace_with_its_children(benc
         f"""
 {stubborn}
 child = subprocess.Popen(["sleep", "600"])
-say(f"{{os.getpid()}} {{child.pid}}")
+apart = subprocess.Popen(["sleep", "600"], start_new_session=True)
+say(f"{{os.getpid()}} {{child.pid}} {{apart.pid}}")
 try:
     child.wait()
 finally:

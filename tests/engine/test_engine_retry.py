@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from engine_bench import ended, log_of, run_flow, start_one
+from engine_bench import ended, log_of, run_flow, start, start_one
 from test_engine_dispatch import FakeClock
 
 from flowstead.client import Client
@@ -336,3 +336,30 @@ def test_a_retry_takes_over_only_steps_that_stand_where_they_stood(bench, worksp
     (again,) = ended(engine, retry(engine, first.id))
     assert (again.status, again.summary) == ("succeeded", "3")
     assert bench.notes == ["read", "total", "read", "total"]
+
+
+def test_an_interrupted_run_does_not_go_on_beside_its_retry(bench, workspace, signals, gate):
+    workspace.module(
+        "gated",
+        """
+        from flowstead import Flow
+        from flow_helpers.marks import say, stop_at_gate
+        def step(context):
+            say("here")
+            stop_at_gate()
+        def build():
+            return Flow("Test").step(step)
+        """,
+    )
+    engine = bench.engine()
+    run_id = start_one(engine, "gated")
+    signals.line()
+    engine.close()
+    engine = bench.engine()
+    assert engine.ledger.reader.run(run_id).status == "interrupted"
+    again = retry(engine, run_id)
+    gate.open_gate()
+    (run,) = ended(engine, again)
+    assert run.status == "succeeded"
+    assert engine.ledger.reader.run(run_id).status == "cancelled"
+    assert start(engine, "gated", new=False).resumed == ()

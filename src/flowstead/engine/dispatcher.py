@@ -342,8 +342,9 @@ class Dispatcher:
         with self._lock:
             self._stopping = self.interrupting = True
             workers = list(self._workers.values())
+            idle = list(self._idle)
         for worker in workers:
-            worker.kill("interrupted")
+            worker.kill("retired" if worker in idle else "interrupted")
         for worker in workers:
             worker.join(5)
 

@@ -27,7 +27,7 @@ def retry(engine: Engine, run_id: str, from_step: str | None = None) -> str:
 
     It runs the module as it is now, for whoever retries has mended it; a module that is gone is run as it was. Recorded
     outcomes are taken over up to the first step that has none, or whose place in the plan has changed, or up to
-    `from_step` (a name, a label, or a number from 0).
+    `from_step` (a name, a label, or a number from 0). An interrupted run that could have gone on is cancelled.
     Raises RunNotFound, FlowBroken, UsageError (no such step), and TransitionRefused.
     """
     reader = engine.ledger.reader
@@ -61,6 +61,8 @@ def retry(engine: Engine, run_id: str, from_step: str | None = None) -> str:
     outcomes = [(step.index, step.attempt) for step in run.steps[:first]]
 
     def take_over(tx: Transaction) -> None:
+        if "resume" in run.actions:
+            tx.cancel(run_id)  # or it would go on beside its retry
         tx.copy_steps(run_id, request.id, outcomes, up_to=first)
         tx.note(request.id, metadata)
 

@@ -123,6 +123,8 @@ class WorkerProcess:
                 _kill_group(self.pid)  # children that outlived the worker
                 returncode = self.process.wait()
                 self._reaped = True
+            if self.lost_cause != "retired":
+                kill_leftovers({self.id})  # a child may have left the group for a session of its own
             self._drain_output(_read(self.output.fileno()))
             with self._sending:
                 for pipe in (self._stdin, self.frames, self.output):
@@ -260,7 +262,7 @@ else:
 
 
 def kill_leftovers(worker_ids: set[str]) -> int:
-    """Kills every process that was started by, or as, one of these workers of an engine that is gone.
+    """Kills every process that was started by, or as, one of these workers, which are gone or were ended by force.
 
     They are known by an environment variable that their children inherit. Returns how many were killed.
     """

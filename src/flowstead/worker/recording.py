@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowstead.flow.batch import Batch
-from flowstead.flow.errors import RunCancelled, StepFailure
+from flowstead.flow.errors import StepFailure
 from flowstead.flow.execution import Recorder
 from flowstead.worker import checkpoints
 from flowstead.worker.channel import Channel, encode
+from flowstead.worker.exchange import Exchange
+from flowstead.worker.item_batch import ItemBatch, recorded_items
 from flowstead.worker.native_output import flush_native_output
 
 if TYPE_CHECKING:
     from flowstead.flow.context import FlowContext
     from flowstead.flow.definition import Flow, Step
 
-ITEMS_AT_ONCE = 100
-SECONDS_BETWEEN_ITEM_FRAMES = 0.2
-SECONDS_BETWEEN_LOOKS = 0.001
 SECONDS_BETWEEN_PROGRESS = 0.1
 
 _LARGEST = 2**63 - 1
@@ -39,7 +37,7 @@ class EngineRecorder(Recorder):
     """
 
     def __init__(self, channel: Channel, flow: Flow, frame: dict[str, Any], workspace_root: Path | None) -> None:
-        self._channel = channel
+        self._exchange = Exchange(channel)
         self._flow = flow
         self._run_id: str = frame["id"]
         self._folder = Path(frame["folder"])
@@ -54,15 +52,9 @@ class EngineRecorder(Recorder):
         self._started_at = 0
         self._metadata = ""
         self._summary: str | None = frame.get("summary")
-        self.ended = False
-        # Guards receiving and the batch of items: a map's threads and the batch timer meet here.
-        self._lock = threading.RLock()
-        self._cancelled: str | None = None
-        self._unanswered = 0
-        self._next_look = 0.0
         self._next_progress = 0.0
         self._told: tuple[int, int | None] | None = None
-        self._map: _MapBatch | None = None
+        self._map: ItemBatch | None = None
 
     def remember(self, context: FlowContext) -> None:
         """Takes the context's metadata as already recorded."""
@@ -75,7 +67,7 @@ class EngineRecorder(Recorder):
         self._started_at = now_us()
         if self._announced != step.index:
             # The first step and retries are announced; any other was begun by the commit of the one before it.
-            self._channel.send({"type": "step_started", "step": step.index, "at": self._started_at})
+            self._exchange.tell({"type": "step_started", "step": step.index, "at": self._started_at})
         self._announced = -1
 
     def step_succeeded(self, step: Step, value: Any, context: FlowContext) -> None:
@@ -97,15 +89,12 @@ class EngineRecorder(Recorder):
         }
         self._note(frame, context)
         self.flush_output()
-        with self._lock:
-            self._channel.send(frame)
-            if last:
-                self.ended = True
-                return
-            self._unanswered += 1
-            self._await_answers()
+        if last:
+            self._exchange.end(frame)
+            return
+        self._exchange.ask(frame)
         self._announced = step.index + 1
-        self._raise_if_cancelled()
+        self._exchange.raise_if_cancelled()
 
     def _checkpoint(self, step: Step, value: Any, duration_us: int) -> str | None:
         if step.checkpoint is False:
@@ -138,14 +127,11 @@ class EngineRecorder(Recorder):
         }
         self._note(frame, context)
         self.flush_output()
-        with self._lock:
-            self._channel.send(frame)
-            if retry_in is None:
-                self.ended = True
-                return
-            self._unanswered += 1
-            self._await_answers()
-        self._raise_if_cancelled()
+        if retry_in is None:
+            self._exchange.end(frame)
+            return
+        self._exchange.ask(frame)
+        self._exchange.raise_if_cancelled()
 
     def describe(self, error: BaseException, code: str) -> dict[str, Any]:
         # Imported only once something fails: it costs a worker a tenth of its start.
@@ -169,19 +155,14 @@ class EngineRecorder(Recorder):
 
     def run_cancelled(self, reason: str) -> None:
         """Ends the run as cancelled."""
-        self._end({"type": "run_cancelled", "reason": reason})
+        self.flush_output()
+        self._exchange.end({"type": "run_cancelled", "reason": reason})
 
     def run_broken(self, error: BaseException) -> None:
-        """Ends the run by what was raised between its steps."""
-        self._end({"type": "broken", "error": self.describe(error, "step-failed")})
-
-    def _end(self, frame: dict[str, Any]) -> None:
-        self.flush_output()
-        with self._lock:
-            # The next run must not take this one's answers for its own.
-            self._await_answers()
-            self._channel.send(frame)
-            self.ended = True
+        """Ends the run, if it has not ended, by what was raised between its steps."""
+        if not self._exchange.ended:
+            self.flush_output()
+            self._exchange.end({"type": "broken", "error": self.describe(error, "step-failed")})
 
     def _note(self, frame: dict[str, Any], context: FlowContext) -> None:
         given = context.metadata
@@ -208,11 +189,9 @@ class EngineRecorder(Recorder):
     def map_started(self, step: Step, total: int) -> dict[int, Any]:
         known: dict[int, Any] = {}
         if step.index == self._first_step and self._resumed_items is not None:
-            known = _recorded_items(self._resumed_items, self._folder, total)
+            known = recorded_items(self._resumed_items, self._folder, total)
             self._resumed_items = None
-        self._map = _MapBatch(self, step, total, len(known))
-        self._map.send([])
-        self._map.start_timer()
+        self._map = ItemBatch(self._exchange, step, total, len(known), self._store)
         return known
 
     def item_finished(self, index: int, status: str, duration_us: int, value: Any, error: BaseException | None) -> None:
@@ -226,57 +205,19 @@ class EngineRecorder(Recorder):
             self._map.close()
             self._map = None
 
-    # -- cancellation and answers ------------------------------------------------------------------------------
-
     def check_cancelled(self) -> None:
-        now = time.monotonic()
-        # Race: threads of a map look too; the one that holds the lock looks for all.
-        if now >= self._next_look and self._lock.acquire(blocking=False):
-            try:
-                self._next_look = now + SECONDS_BETWEEN_LOOKS
-                while self._channel.ready():
-                    self._receive()
-            finally:
-                self._lock.release()
-        self._raise_if_cancelled()
+        self._exchange.check_cancelled()
 
     def wait(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            # Without the lock: other items of a map go on meanwhile.
-            if self._channel.ready(min(left, 0.5)):
-                with self._lock:
-                    while self._channel.ready():
-                        self._receive()
-            self._raise_if_cancelled()
-
-    def _receive(self) -> None:
-        frame = self._channel.receive()
-        if frame["type"] == "go":
-            self._unanswered -= 1
-        elif frame["type"] == "cancel":
-            self._cancelled = frame.get("reason") or "cancelled"
-
-    def _await_answers(self) -> None:
-        while self._unanswered:
-            self._receive()
-
-    def _raise_if_cancelled(self) -> None:
-        if self._cancelled is not None:
-            raise RunCancelled(self._cancelled)
+        self._exchange.wait(seconds)
 
     # -- the sink behind the context ---------------------------------------------------------------------------
-
-    # A thread that a step left behind may still speak when the run has ended, or another one has the worker: what it
-    # says is heard no more.
 
     def artifact(self, name: str, kind: str, path: Path, info: dict[str, Any]) -> None:
         relative = Path(path).relative_to(self._folder).as_posix()
         step = self._step.index if self._step else None
         frame = {"type": "artifact", "step": step, "name": name, "kind": kind, "path": relative, "info": encode(info)}
-        with self._lock:
-            if not self.ended:
-                self._channel.send(frame)
+        self._exchange.tell(frame)
 
     def progress(self, done: float, total: float | None, message: str | None) -> None:
         now = time.monotonic()
@@ -287,18 +228,12 @@ class EngineRecorder(Recorder):
             step = self._step.index if self._step else None
             text = None if message is None else _text(message)
             frame = {"type": "progress", "step": step, "done": told[0], "total": told[1], "message": text}
-            with self._lock:
-                if not self.ended:
-                    self._channel.send(frame)
+            self._exchange.tell(frame)
 
     def log(self, level: str, message: str, data: dict[str, Any]) -> None:
         self.flush_output()
-        with self._lock:
-            if not self.ended:
-                self._channel.send({"type": "log", "level": level, "message": _text(message), "data": data})
-                self._unanswered += 1
-                # What is printed next must not overtake this line: the two travel in two pipes.
-                self._await_answers()
+        # Asked, not told: what is printed next must not overtake this line, and the two travel in two pipes.
+        self._exchange.ask({"type": "log", "level": level, "message": _text(message), "data": data})
 
     def secret(self, name: str) -> str:
         import os
@@ -314,112 +249,6 @@ class EngineRecorder(Recorder):
                 hint=f"Set the environment variable {variable}, or start the run again with --param {name}=...",
             )
         return value
-
-
-class _MapBatch:
-    """Item outcomes not yet recorded: at most ITEMS_AT_ONCE, and none for longer than 200 ms."""
-
-    def __init__(self, recorder: EngineRecorder, step: Step, total: int, done: int) -> None:
-        self._recorder = recorder
-        self._channel = recorder._channel
-        self._lock = recorder._lock
-        self._step = step
-        self._total = total
-        self._done = done
-        self._failed = 0
-        self._rows: list[tuple[Any, ...]] = []
-        self._kept: list[Any] = []
-        self._next_send = time.monotonic() + SECONDS_BETWEEN_ITEM_FRAMES
-        self._in_flight = 0
-        self._closed = threading.Event()
-        self._timer: threading.Thread | None = None
-
-    def add(self, index: int, status: str, duration_us: int, value: Any, error: str | None) -> None:
-        with self._lock:
-            text = None if error is not None else _inline(value)
-            if text is None and error is None:
-                self._kept.append((index, duration_us, value))
-            self._rows.append((index, status, duration_us, text, error))
-            self._done += 1
-            self._failed += status == "failed"
-            if len(self._rows) + self._in_flight >= ITEMS_AT_ONCE or time.monotonic() >= self._next_send:
-                self._recorder._await_answers()
-                self._in_flight = 0
-                if len(self._rows) >= ITEMS_AT_ONCE or time.monotonic() >= self._next_send:
-                    self._send_all()
-                    self._recorder._await_answers()
-                    self._in_flight = 0
-
-    def start_timer(self) -> None:
-        self._timer = threading.Thread(target=self._send_in_time, name="items", daemon=True)
-        self._timer.start()
-
-    def _send_in_time(self) -> None:
-        # A slow item must not keep finished ones unrecorded.
-        while not self._closed.wait(SECONDS_BETWEEN_ITEM_FRAMES):
-            with self._lock:
-                if self._rows and not self._closed.is_set():
-                    self._in_flight += len(self._rows)
-                    self._send_all()
-
-    def _send_all(self) -> None:
-        rows, self._rows = self._rows, []
-        self.send(rows)
-
-    def send(self, rows: list[tuple[Any, ...]]) -> None:
-        with self._lock:
-            frame: dict[str, Any] = {
-                "type": "items",
-                "step": self._step.index,
-                "rows": rows,
-                "total": self._total,
-                "done": self._done,
-                "failed": self._failed,
-            }
-            if self._kept:
-                frame["file"], frame["in_file"] = self._store_values()
-            self._channel.send(frame)
-            self._recorder._unanswered += 1
-            self._next_send = time.monotonic() + SECONDS_BETWEEN_ITEM_FRAMES
-
-    def _store_values(self) -> tuple[str | None, list[int]]:
-        """Writes values that do not fit a row into one file; those that cannot be stored run again on a resume."""
-        kept, self._kept = self._kept, []
-        values = {index: value for index, _, value in kept}
-        allowance = None
-        if self._step.save_as is None:
-            allowance = checkpoints.auto_allowance(sum(duration for _, duration, _ in kept))
-        stem = f"step-{self._step.index}-items-{kept[0][0]}"
-        saved = self._recorder._store(values, stem, allowance)
-        if saved is None:
-            # One that cannot be stored must not cost the others theirs.
-            values = checkpoints.storable(values, allowance)
-            if 0 < len(values) < len(kept):
-                saved = self._recorder._store(values, stem, allowance)
-        return (None, []) if saved is None else (saved, list(values))
-
-    def close(self) -> None:
-        self._closed.set()
-        with self._lock:
-            if self._rows:
-                self._send_all()
-            self._recorder._await_answers()
-
-
-def _recorded_items(recorded: dict[str, Any], folder: Path, total: int) -> dict[int, Any]:
-    """Values by index of the items that an earlier attempt finished and stored."""
-    known: dict[int, Any] = {}
-    if recorded["total"] not in (None, total):
-        return known
-    for index, text in recorded["inline"]:
-        known[index] = json.loads(text)
-    for saved, indices in recorded["files"]:
-        try:
-            values = checkpoints.load(json.loads(saved), folder)
-        except checkpoints.CheckpointDamaged:
-            continue
-        known.update((index, values[index]) for index in indices if index in values)
-    return known
 
 
 def _output(value: Any) -> tuple[str, int | None, str | None]:
@@ -442,15 +271,6 @@ def _output(value: Any) -> tuple[str, int | None, str | None]:
         except Exception:
             return name, None, None
     return name, len(value) if kind in (list, tuple, dict, set) else None, None
-
-
-def _inline(value: Any) -> str | None:
-    # The short way for what most items of a large map give.
-    if value is None:
-        return "null"
-    if type(value) is int and value.bit_length() < 64:
-        return str(value)
-    return checkpoints.inline(value)
 
 
 def _count(value: float) -> int:

@@ -42,8 +42,7 @@ def execute(channel: Channel, flow: Flow, frame: dict[str, Any], workspace_root:
     except RunCancelled as cancelled:
         recorder.run_cancelled(str(cancelled))
     except BaseException as error:
-        if not recorder.ended:
-            recorder.run_broken(error)
+        recorder.run_broken(error)
     finally:
         # What one run changed for the process must not reach the next.
         sys.stdin, sys.stdout, sys.stderr = streams
