@@ -36,16 +36,10 @@ def preview_flow(
     told = _Told()
     worker = WorkerProcess(
         worker_id=f"p-{secrets.token_hex(6)}",
-        version=version.digest,
+        version=version,
+        workspace_root=host.layout.root,
         python=sys.executable,
-        start={
-            "version": str(version.folder),
-            "helpers": str(version.helpers) if version.helpers else None,
-            "origin": str(version.origin),
-            "stem": version.name,
-            "workspace_root": str(host.layout.root),
-            "memory_mb": host.settings.worker_memory_mb or None,
-        },
+        memory_mb=host.settings.worker_memory_mb,
         listener=told,
     )
     try:

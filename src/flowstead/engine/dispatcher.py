@@ -201,16 +201,10 @@ class Dispatcher:
             self._retire(self._idle.pop(0))
         worker = WorkerProcess(
             worker_id=worker_id,
-            version=version.digest,
+            version=version,
+            workspace_root=self.layout.root,
             python=self._python,
-            start={
-                "version": str(version.folder),
-                "helpers": str(version.helpers) if version.helpers else None,
-                "origin": str(version.origin),
-                "stem": version.name,
-                "workspace_root": str(self.layout.root),
-                "memory_mb": self.settings.worker_memory_mb or None,
-            },
+            memory_mb=self.settings.worker_memory_mb,
             listener=self,
         )
         self._workers[worker_id] = worker

@@ -12,11 +12,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flowstead.engine.lines import decode, encode
+from flowstead.worker.channel import PROTOCOL
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import psutil
 
-PROTOCOL = 1
+    from flowstead.catalog import FlowVersion
+
 _BLOCK = 1 << 16
 
 
@@ -31,15 +35,24 @@ class Listener(Protocol):
 
 
 class WorkerProcess:
-    """Starts a worker for one flow version and listens to it.
+    """Starts a worker for one flow version and listens to it; `memory_mb` limits its address space (0: no limit).
 
-    `start` is the frame that tells the worker what to load. Everything that it and its children print comes through
-    one pipe whose reading end is here, so nothing is lost when it dies.
+    Everything that it and its children print comes through one pipe whose reading end is here, so nothing is lost
+    when it dies.
     """
 
-    def __init__(self, *, worker_id: str, version: str, python: str, start: dict[str, Any], listener: Listener) -> None:
+    def __init__(
+        self,
+        *,
+        worker_id: str,
+        version: FlowVersion,
+        workspace_root: Path,
+        python: str,
+        memory_mb: int,
+        listener: Listener,
+    ) -> None:
         self.id = worker_id
-        self.version = version
+        self.version = version.digest
         self.runs = 0
         self.ready = False
         self.lost_cause: str | None = None
@@ -65,7 +78,18 @@ class WorkerProcess:
         assert self.process.stdin and self.process.stdout and self.process.stderr
         self._stdin, self.frames, self.output = self.process.stdin, self.process.stdout, self.process.stderr
         self._rest = b""
-        self.send({"type": "start", "protocol": PROTOCOL, **start})
+        self.send(
+            {
+                "type": "start",
+                "protocol": PROTOCOL,
+                "version": str(version.folder),
+                "helpers": str(version.helpers) if version.helpers else None,
+                "origin": str(version.origin),
+                "stem": version.name,
+                "workspace_root": str(workspace_root),
+                "memory_mb": memory_mb or None,
+            }
+        )
         self._thread = threading.Thread(target=self._listen, name=f"worker-{worker_id}", daemon=True)
         self._thread.start()
 
