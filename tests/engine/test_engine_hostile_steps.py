@@ -429,3 +429,22 @@ def test_a_module_that_exits_only_in_its_worker(bench, workspace):
     assert (run.status, run.error["code"]) == ("failed", "worker-exited")
     assert "before its first step" in run.error["message"]
     finish(bench, engine, run)
+
+
+def test_a_module_that_hangs_only_in_its_worker(bench, workspace):
+    workspace.module(
+        "hangs",
+        """
+        import os, time
+        from flowstead import Flow
+        if "FLOWSTEAD_WORKER" in os.environ:
+            time.sleep(600)
+        def build():
+            return Flow("Test").step(lambda context: 1)
+        """,
+    )
+    engine = bench.engine(load_timeout=0.5)
+    run = run_flow(engine, "hangs")
+    assert (run.status, run.error["code"]) == ("failed", "load-timeout")
+    assert "load_timeout" in run.error["hint"]
+    assert run.error["file"] == "flow_modules/hangs.py"

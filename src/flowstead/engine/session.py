@@ -81,6 +81,7 @@ class Session:
         self._step_alarm: int | None = None
         self._run_alarm: int | None = None
         self._grace_alarm: int | None = None
+        self._load_alarm: int | None = None
         self._cancelling = False
         self._waiting_frame: dict[str, Any] | None = None
         self._handed_over = False
@@ -154,9 +155,11 @@ class Session:
             self.worker.send(frame)
         else:
             self._waiting_frame = frame
+            self._load_alarm = self._dispatcher.alarms.set(self._dispatcher.settings.load_timeout, self._load_timed_out)
 
     def _worker_ready(self) -> None:
         self.worker.ready = True
+        self._dispatcher.alarms.unset(self._load_alarm)
         if self._waiting_frame is not None:
             frame, self._waiting_frame = self._waiting_frame, None
             self._hand_over(frame)
@@ -377,6 +380,11 @@ class Session:
                 self._timed_out = (step, self._steps[step].timeout or 0)
                 self.worker.kill("timeout")
 
+    def _load_timed_out(self) -> None:
+        with self._lock:
+            if not self.ended and not self.worker.ready:
+                self.worker.kill("load-timeout")
+
     def _run_timed_out(self) -> None:
         with self._lock:
             if not self.ended:
@@ -420,7 +428,7 @@ class Session:
 
     def _close(self, *, over: bool = True) -> None:
         self.ended = True
-        for alarm in (self._step_alarm, self._run_alarm, self._grace_alarm):
+        for alarm in (self._step_alarm, self._run_alarm, self._grace_alarm, self._load_alarm):
             self._dispatcher.alarms.unset(alarm)
         log, self._log = self._log, None
         try:
@@ -477,6 +485,11 @@ class Session:
                 )
             elif self.worker.lost_cause == "garbled":
                 self._end("failed", self._garbled("a line that is no frame"))
+            elif self.worker.lost_cause == "load-timeout":
+                seconds = self._dispatcher.settings.load_timeout
+                message = f"The module was not imported within {seconds:g} s."
+                hint = "Do the work in steps, not at import; or give it more time with the setting load_timeout."
+                self._end("failed", self._error("load-timeout", message, hint=hint))
             elif self._timed_out is not None and self._timed_out[0] in (None, self._step):
                 self._fail_by_timeout(*self._timed_out)
             else:

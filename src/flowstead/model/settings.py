@@ -23,6 +23,7 @@ class Settings:
     worker_recycle_mb: int = 2048
     worker_memory_mb: int = 0
     describe_timeout: float = 10.0
+    load_timeout: float = 60.0
     retention_days: int = 90
     retention_runs: int = 100_000
 
