@@ -257,7 +257,8 @@ def test_a_delayed_run_whose_alarm_comes_too_early_is_not_forgotten(bench, works
 
     workspace.module("crashing", CRASHING)
     clock = Slow()
-    engine = bench.engine(clock=clock)
+    # Its hours pass while workers load, too.
+    engine = bench.engine(clock=clock, load_timeout=1e8)
     run_id = start_one(engine, "crashing")
     for attempts in (1, 2):
         wait_until(engine, lambda: engine.ledger.reader.run(run_id).status == "queued" and not engine.dispatcher.active)
