@@ -242,7 +242,7 @@ def test_a_delayed_run_goes_on_after_a_restart(bench, workspace):
     wait_until(engine, lambda: engine.ledger.reader.run(run_id).status == "queued" and not engine.dispatcher.active)
     engine.close()
     engine = bench.engine(clock=clock, only=("crashing",))
-    assert engine.interrupted_before == []
+    assert engine.ledger.reader.open_runs() == []
     assert bench.notes == ["1"]
     clock.advance(2 * 3600)
     wait_until(engine, lambda: len(bench.notes) == 2)

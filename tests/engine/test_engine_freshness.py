@@ -159,7 +159,7 @@ def test_files_of_a_killed_engine_go_on_and_are_not_started_twice(bench, each, w
         wait_for_death(pid)
     gate.open_gate(6)
     engine = bench.engine(only=())
-    interrupted = engine.interrupted_before
+    interrupted = engine.ledger.reader.open_runs()
     assert len(interrupted) == 2
     again = start(engine, "each")
     assert again.started == ()

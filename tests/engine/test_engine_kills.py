@@ -6,6 +6,8 @@ import signal
 import pytest
 from engine_bench import ended, log_of, run_flow, start, start_one, wait_for_death, wait_until
 
+from flowstead.ledger import LedgerReader
+
 ABC = """
 from flowstead import Flow
 from flow_helpers.marks import note, say, stop_at_gate
@@ -90,7 +92,7 @@ def test_a_worker_that_cannot_tell_its_engine_is_gone_is_killed_by_the_next(benc
     first.kill()
     engine = bench.engine()
     wait_for_death(worker)
-    (run_id,) = engine.interrupted_before
+    (run_id,) = engine.ledger.reader.open_runs()
     assert engine.ledger.reader.run(run_id).status == "interrupted"
     assert bench.notes == ["A", "B"]
 
@@ -103,7 +105,7 @@ def test_the_run_of_another_flow_waits_for_someone_to_ask(bench, abc, workspace,
     first.kill()
     engine = bench.engine(only=())
     assert start(engine, "other").resumed == ()
-    (run_id,) = engine.interrupted_before
+    (run_id,) = engine.ledger.reader.open_runs()
     assert engine.ledger.reader.run(run_id).status == "interrupted"
 
 
@@ -169,9 +171,11 @@ def test_an_interrupted_engine_leaves_its_runs_interrupted(bench, abc, signals, 
     worker = int(signals.line())
     engine.close()
     wait_for_death(worker)
+    # By the engine itself, not only by the next one.
+    reader = LedgerReader(bench.layout.ledger)
+    assert reader.run(run_id).status == "interrupted"
+    reader.close()
     engine = bench.engine()
-    assert engine.interrupted_before == []
-    assert engine.ledger.reader.run(run_id).status == "interrupted"
     assert log_of(bench, run_id)[-1]["data"]["status"] == "interrupted"
     assert start(engine, "abc").resumed == (run_id,)
     signals.line()

@@ -270,7 +270,7 @@ def test_the_log_of_a_run_of_a_killed_engine_says_that_it_was_interrupted(bench,
     pid = int(signals.line())
     os.kill(driver.pid, signal.SIGKILL)
     wait_for_death(pid)
-    (run_id,) = bench.engine().interrupted_before
+    (run_id,) = bench.engine().ledger.reader.open_runs()
     last = log_of(bench, run_id)[-1]
     assert (last["event"], last["level"], last["data"]["status"]) == ("run.finished", "warning", "interrupted")
     assert last["data"]["error"]["code"] == "interrupted"

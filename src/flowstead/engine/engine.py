@@ -58,7 +58,7 @@ class Engine:
             self.ledger = Ledger(layout.ledger, durability=settings.durability, clock=self.clock.now)
             undo.callback(self.ledger.close)
             epoch = self.ledger.write(_next_epoch)
-            self.interrupted_before = self._reconcile()
+            self._reconcile()
             self._clean_up()
             self.dispatcher = Dispatcher(layout, settings, self.ledger, clock=self.clock, epoch=epoch, only=only)
             undo.pop_all()
@@ -167,10 +167,10 @@ class Engine:
         if not self.dispatcher.interrupting:
             self.dispatcher.alarms.set(SECONDS_BETWEEN_INBOX_LOOKS, self._look_into_inbox)
 
-    def _reconcile(self) -> list[str]:
+    def _reconcile(self) -> None:
         """Ends what a gone engine had under way, after making sure that none of its workers still lives.
 
-        Returns the ids of the runs that it interrupted. Nothing is executed here.
+        Nothing is executed here.
         """
         for run in self.ledger.reader.lately_ended():
             # Its engine was killed between the commit of its end and the last lines of its log.
@@ -178,7 +178,7 @@ class Engine:
                 self._log_end(run.id, run.flow, run.status, run.error)
         abandoned = self.ledger.write(lambda tx: tx.abandoned())
         if not abandoned:
-            return []
+            return
         kill_leftovers({worker for _, _, worker, _ in abandoned if worker})
         error = {
             "code": "interrupted",
@@ -203,7 +203,6 @@ class Engine:
                 self._log_end(run_id, flow, "cancelled")
             else:
                 self._log_end(run_id, flow, "interrupted", error)
-        return [run_id for run_id, status, _, _ in abandoned if status != "cancelling"]
 
     def _clean_up(self) -> None:
         """Forgets runs beyond the retention, with their local files; outputs in the workspace are never touched."""

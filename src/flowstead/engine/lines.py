@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, cast
 
 import orjson
@@ -21,11 +20,7 @@ def encode(value: dict[str, Any]) -> bytes:
 
 def decode(line: bytes) -> dict[str, Any]:
     """The frame that a line holds: an object with a `type`. Raises ValueError for anything else."""
-    try:
-        found: Any = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        # NaN, or half of a surrogate pair: Python's own encoder writes them, only its own decoder reads them.
-        found = json.loads(line)
+    found: Any = orjson.loads(line)
     if not isinstance(found, dict) or "type" not in found:
         raise ValueError("a line holds no frame")
     return cast(dict[str, Any], found)

@@ -33,13 +33,12 @@ def now_us() -> int:
 class EngineRecorder(Recorder):
     """Records one run; also the sink behind its context (artifacts, progress, log, secrets).
 
-    `frame` is the engine's `run` frame. All receiving from the channel while the run lasts happens here.
+    `frame` is the engine's `run` frame.
     """
 
     def __init__(self, channel: Channel, flow: Flow, frame: dict[str, Any], workspace_root: Path | None) -> None:
         self._exchange = Exchange(channel)
         self._flow = flow
-        self._run_id: str = frame["id"]
         self._folder = Path(frame["folder"])
         self._root = workspace_root
         self._secrets: dict[str, str] = frame.get("secrets") or {}
