@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import files, reading, starting, steps, waking
+from bench import api, files, owning, previews, publishing, reading, resident, starting, steps, waking
 from bench.rows import Measurement, Setting, failure
 
 LONGEST_MEASUREMENT = 300.0
@@ -23,6 +23,11 @@ MEASUREMENTS = (
     *waking.MEASUREMENTS,
     *files.MEASUREMENTS,
     *reading.MEASUREMENTS,
+    *publishing.MEASUREMENTS,
+    *owning.MEASUREMENTS,
+    *api.MEASUREMENTS,
+    *previews.MEASUREMENTS,
+    *resident.MEASUREMENTS,
 )
 
 

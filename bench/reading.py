@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
-from collections.abc import Callable
 from contextlib import closing
 
+from bench.api import daemon, milliseconds
 from bench.rows import Measurement, Reach, Row, Sample, Samples, Setting
 from bench.workspaces import THREE_STEPS, Workspace, requests
 from flowstead.client import Client
@@ -30,16 +29,22 @@ def newest_runs(setting: Setting) -> Samples:
         for first in range(0, runs, RUNS_IN_COMMIT):
             _record(engine, min(RUNS_IN_COMMIT, runs - first))
         ledger = engine.layout.ledger
-    with Client(embedded(workspace.root, command="bench")) as client, closing(sqlite3.connect(ledger)) as connection:
-        page = client.runs(limit=50)["runs"]
+    with (
+        Client(embedded(workspace.root, command="bench")) as client,
+        closing(sqlite3.connect(ledger)) as connection,
+        daemon() as machine,
+        machine.client(machine.open(workspace.root)["workspace"]) as remote,
+    ):
+        page = remote.runs(limit=50)["runs"]
         if len(page) != 50 or any(step["status"] != "succeeded" for run in page for step in run["steps"]):
             raise RuntimeError("The page is not that of 50 runs of three steps.")
+        if page != client.runs(limit=50)["runs"]:
+            raise RuntimeError("The page is not the same over the API.")
         while True:
+            within = milliseconds(lambda: client.runs(limit=50), CALLS)
             yield (
-                Sample(
-                    _milliseconds(lambda: client.runs(limit=50)),
-                    _milliseconds(lambda: connection.execute(_NEWEST).fetchall()),
-                ),
+                Sample(within, milliseconds(lambda: connection.execute(_NEWEST).fetchall(), CALLS)),
+                Sample(milliseconds(lambda: remote.runs(limit=50), CALLS), within),
             )
 
 
@@ -51,27 +56,20 @@ def _record(engine: Engine, number: int) -> None:
     def record(tx: Transaction) -> None:
         tx.put_version(ready[0].version, "three_steps", "Bench", json.dumps(spec))
         for request in ready:
-            _record_run(tx, request)
+            record_run(tx, request)
 
     engine.ledger.write(record)
 
 
-def _record_run(tx: Transaction, request: RunRequest) -> None:
-    fence, now = Fence(request.id, "bench", 1 << 30), now_us()
+def record_run(tx: Transaction, request: RunRequest, epoch: int = 1 << 30) -> None:
+    """The record of one three-step run, from its start to its success."""
+    fence, now = Fence(request.id, "bench", epoch), now_us()
     tx.enqueue(request)
     tx.claim(fence, "bench", first_step=True)
     for step in range(3):
         outcome = StepOutcome(step, 1, "succeeded", now, now, "int")
         tx.finish_step(fence, outcome, following=(step + 1, 1) if step < 2 else None)
     tx.end_run(fence, "succeeded")
-
-
-def _milliseconds(call: Callable[[], object]) -> float:
-    """Of one call, on average."""
-    begun = time.perf_counter()
-    for _ in range(CALLS):
-        call()
-    return (time.perf_counter() - begun) / CALLS * 1e3
 
 
 MEASUREMENTS = (
@@ -82,6 +80,13 @@ MEASUREMENTS = (
                 "the newest 50 of 100,000 runs, through the routes",
                 "ms",
                 "SELECT of 50 rows",
+                Reach(10),
+            ),
+            Row(
+                "api-list",
+                "the newest 50 of 100,000 runs, through the daemon's API",
+                "ms",
+                "the same call within the process",
                 Reach(10),
             ),
         ),

@@ -21,7 +21,7 @@ from flowstead.workspace.layout import WorkspaceLayout
 # Long enough for both sides to fall asleep again, as they would between two clicks.
 SECONDS_BETWEEN_STARTS = 0.005
 
-_FIRST_LINE = """
+FIRST_LINE = """
     import time
 
     from flowstead import Flow
@@ -67,8 +67,8 @@ _KILLED = """
 def warm_start(setting: Setting) -> Samples:
     starts = setting.size(200, 50)
     workspace = Workspace(setting.folder)
-    workspace.module("first_line", _FIRST_LINE)
-    with workspace.engine() as engine, _sleeper() as connection:
+    workspace.module("first_line", FIRST_LINE)
+    with workspace.engine() as engine, sleeper() as connection:
         while True:
             ours: list[float] = []
             bare: list[float] = []
@@ -88,7 +88,7 @@ def warm_start(setting: Setting) -> Samples:
 
 
 @contextmanager
-def _sleeper() -> Iterator[socket.socket]:
+def sleeper() -> Iterator[socket.socket]:
     """A connection to a process that waits for a byte and answers with its clock's nanoseconds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(LONGEST_PROCESS)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from flowstead.engine.engine import Engine
+from flowstead.engine.holding import Holding
 from flowstead.ledger import LedgerReader
 from flowstead.model.run import OPEN, RunRequest, now_us
 from flowstead.model.settings import Settings
@@ -55,7 +56,8 @@ class Workspace:
     @contextmanager
     def engine(self, **settings: Any) -> Iterator[Engine]:
         """Opens the workspace for running, with these settings beside the defaults."""
-        with Engine(WorkspaceLayout.of(self.root), Settings(**settings), command="bench") as engine:
+        holding = Holding(WorkspaceLayout.of(self.root), Settings(**settings), command="bench")
+        with closing(holding), Engine(holding) as engine:
             yield engine
 
 

@@ -303,10 +303,13 @@ def test_trust_is_asked_for_and_given(cli: CommandLine) -> None:
     assert cli("workspace").out.startswith(str(cli.workspace.root))
 
 
-def test_nothing_is_written_into_the_workspace(cli: CommandLine) -> None:
+def test_nothing_is_written_into_the_workspace_but_its_own_state(cli: CommandLine) -> None:
     cli.workspace.module("small", THREE_STEPS)
     shutil.rmtree(cli.workspace.flow_modules / "__pycache__", ignore_errors=True)
     before = sorted(cli.workspace.root.rglob("*"))
-    for command in (["list"], ["show", "small"], ["check"], ["run", "small"], ["preview", "small"], ["doctor"]):
+    for command in (["list"], ["show", "small"], ["check"], ["preview", "small"], ["doctor"]):
         assert cli(*command).code == 0
-    assert sorted(cli.workspace.root.rglob("*")) == before
+    assert sorted(cli.workspace.root.rglob("*")) == before, "looking leaves nothing at all"
+    assert cli("run", "small").code == 0
+    state = cli.workspace.root / ".workspace_state"
+    assert sorted(path for path in cli.workspace.root.rglob("*") if state not in (path, *path.parents)) == before

@@ -183,8 +183,14 @@ def test_every_command_and_option_is_on_the_page() -> None:
             continue
         section = page.partition(f"\n## `flowstead {name}`\n")[2].partition("\n## ")[0]
         assert section, f"{name} is not on the page"
-        arguments = command.assemble_argument_collection() if command.default_command else []
-        options = [argument.name for argument in arguments if argument.parse and argument.name.startswith("--")]
+        below = [each for word, each in command.resolved_commands().items() if not word.startswith("-")]
+        arguments = [
+            argument
+            for each in (command, *below)
+            if each.default_command
+            for argument in each.assemble_argument_collection()
+        ]
+        options = {argument.name for argument in arguments if argument.parse and argument.name.startswith("--")}
         assert options or name in ("init", "completions")
         for option in options:
             assert f"`{option}" in section or f" {option} " in section, f"{name} {option} is not on the page"

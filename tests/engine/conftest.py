@@ -1,9 +1,11 @@
-"""A bench for each test of the engine: see engine_bench."""
+"""A bench for each test of the engine: see engine_bench; and machines that share a folder: see machines."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from engine_bench import MARKS, Bench, Fifo
+from machines import FakeClaims, Machine
 
 
 @pytest.fixture
@@ -22,3 +24,19 @@ def signals(bench) -> Fifo:
 @pytest.fixture
 def gate(bench) -> Fifo:
     return bench.fifo("gate")
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
+    """Machines by name, all of one workspace."""
+    (tmp_path / "shared" / "flow_modules").mkdir(parents=True)
+    claims, made = FakeClaims(), dict[str, Machine]()
+
+    def machine(name: str) -> Machine:
+        if name not in made:
+            made[name] = Machine(tmp_path / "shared", tmp_path, claims, name)
+        return made[name]
+
+    yield machine
+    for each in made.values():
+        each.close()

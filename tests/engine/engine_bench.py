@@ -16,6 +16,7 @@ from typing import Any
 
 from flowstead.engine.clock import Clock
 from flowstead.engine.engine import Engine
+from flowstead.engine.holding import Holding
 from flowstead.engine.starting import Started, StartRequest, start_flow
 from flowstead.model.run import ENDED, Run
 from flowstead.model.settings import Settings
@@ -78,6 +79,26 @@ class Fifo:
         os.close(self._fd)
 
 
+class AloneEngine(Engine):
+    """An engine that takes the workspace when it begins, and leaves it when it is closed."""
+
+    def __init__(
+        self, layout: WorkspaceLayout, settings: Settings, *, only: tuple[str, ...] | None, clock: Clock | None
+    ) -> None:
+        self._alone = Holding(layout, settings, command="test", clock=clock)
+        try:
+            super().__init__(self._alone, only=only)
+        except BaseException:
+            self._alone.close()
+            raise
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self._alone.close()
+
+
 class Bench:
     """A workspace, and engines on it, one after the other."""
 
@@ -102,9 +123,7 @@ class Bench:
         return path.read_text().splitlines() if path.exists() else []
 
     def engine(self, *, clock: Clock | None = None, only: tuple[str, ...] | None = None, **settings: Any) -> Engine:
-        engine = Engine(
-            self.layout, Settings(**{"worker_slots": 2, **settings}), command="test", only=only, clock=clock
-        )
+        engine = AloneEngine(self.layout, Settings(**{"worker_slots": 2, **settings}), only=only, clock=clock)
         self._open.append(engine)
         return engine
 

@@ -194,6 +194,8 @@ def test_runs_whose_version_is_gone_fail_one_by_one(bench, workspace):
     engine.ledger.write(lambda tx: [tx.enqueue(request) for request in requests])
     engine.close()
     shutil.rmtree(bench.layout.versions / digest)
+    # A version that the workspace still has is described again.
+    workspace.module("sound", "from flowstead import Flow\ndef build(): return Flow('T').step(lambda context: 2)\n")
     engine = bench.engine(only=())
     engine.dispatcher.include(["sound"])
     wait_until(engine, lambda: not engine.ledger.reader.open_runs(statuses=("queued", "starting", "running")))

@@ -304,7 +304,7 @@ def test_a_batch_records_every_file(bench, workspace):
         workspace.file(f"in/{name}.csv", "1")
     engine = bench.engine()
     assert finish(engine, start(engine, "batch")) == {None: "succeeded"}
-    assert sorted(engine.ledger.reader.file_state("batch", str(workspace.root / "in"))) == ["a.csv", "b.csv", "c.csv"]
+    assert sorted(engine.ledger.reader.file_state("batch", "in")) == ["a.csv", "b.csv", "c.csv"]
     assert start(engine, "batch").started == ()
     workspace.file("in/d.csv", "1")
     assert finish(engine, start(engine, "batch")) == {None: "succeeded"}
@@ -401,3 +401,37 @@ def test_waiting_runs_with_other_parameters_do_not_stand_for_a_request(bench, wo
     gate.open_gate(3)
     ended(engine, first, second, *other.started)
     assert bench.notes == ["1", "2", "3"]
+
+
+def test_sources_recorded_by_absolute_paths_are_renamed_once_and_nothing_runs_again(bench, each, workspace):
+    each()
+    workspace.file("in/a.csv", "1")
+    engine = bench.engine()
+    (run_id,) = start(engine, "each").started
+    assert ended(engine, run_id)[0].source_root == "in"
+
+    def as_before(tx):
+        tx.rename_source_roots(lambda root: str(engine.layout.root_path(root)))
+        tx.execute("DELETE FROM meta WHERE key = 'source_roots'")
+
+    engine.ledger.write(as_before)
+    assert engine.ledger.reader.run(run_id).source_root == str(workspace.root / "in")
+    engine.close()
+    engine = bench.engine()
+    assert engine.ledger.reader.run(run_id).source_root == "in"
+    again = start(engine, "each")
+    assert (again.started, again.source, again.files) == ((), str(workspace.root / "in"), 1)
+
+
+def test_a_workspace_that_moved_with_its_sources_knows_its_files(bench, each, workspace, home):
+    each()
+    workspace.file("in/a.csv", "1")
+    engine = bench.engine()
+    assert finish(engine, start(engine, "each")) == {"a.csv": "succeeded"}
+    engine.close()
+    here, there = bench.layout, workspace.root.parent / "elsewhere"
+    workspace.root.rename(there)
+    bench.root = there
+    bench.layout.prepare()
+    here.ledger.rename(bench.layout.local / here.ledger.name)
+    assert start(bench.engine(), "each").started == ()

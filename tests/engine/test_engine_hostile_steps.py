@@ -249,7 +249,7 @@ def test_time_limits_that_are_kept_end_nothing(bench, one_step):
     one_step("pass", ', timeout="10m"', ', timeout="20m"')
     engine = bench.engine()
     assert run_flow(engine, "hostile").status == "succeeded"
-    assert len(engine.dispatcher.alarms._callbacks) == 1  # the inbox's
+    assert len(engine.dispatcher.alarms._callbacks) == 2  # the inbox's and the owner's
 
 
 def test_closed_output(bench, one_step):

@@ -15,6 +15,7 @@ from engine_bench import DEADLINE, ended, log_of, run_flow, start, start_one, wa
 
 from flowstead.client import Client
 from flowstead.daemon.embedded import embedded
+from flowstead.ledger.connection import SCHEMA_VERSION
 from flowstead.model.errors import HomeUnwritable, LedgerDamaged, LedgerTooNew
 
 SOUND = "from flowstead import Flow\ndef build(): return Flow('Sound').step(lambda context: 1)\n"
@@ -131,7 +132,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone(bench, workspace):
         assert "upgrade" in refused.value.hint
     assert bench.layout.ledger.read_bytes() == before
     with closing(sqlite3.connect(bench.layout.ledger)) as other, other:
-        other.execute("PRAGMA user_version = 1")
+        other.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     assert bench.engine().ledger.reader.run(run.id).status == "succeeded"
 
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from flowstead.flow.batch import Batch, FileRef
-from flowstead.flow.files import is_temporary, iter_files, scan
+from flowstead.flow.files import is_temporary, iter_files, scan, scan_named
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,27 @@ def test_collected_files_are_sorted_and_a_missing_root_has_none(folder):
     assert names(folder / "gone") == ()
     assert names(folder / "a.csv") == ("a.csv",)
     assert len(list(iter_files(folder))) == 3
+
+
+def test_a_look_at_names_finds_what_a_look_at_everything_does(tmp_path):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for name in ("a.csv", "b.txt", ".c.csv", "~$d.csv", "deep/er/e.csv", ".hidden/f.csv", "deep/.hidden/g.csv"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (outside / "in").mkdir(parents=True)
+    (outside / "in" / "h.csv").write_text("h")
+    (root / "linked").symlink_to(outside)
+    (root / "deep" / "linked.csv").symlink_to(outside / "in" / "h.csv")
+    (root / "nowhere.csv").symlink_to(outside / "none")
+    names = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*"))]
+    names += ["linked/in", "linked/in/h.csv", "gone.csv", "gone/x.csv", "a.csv/x.csv", ""]
+    everything = scan(root, (".csv",))
+    assert set(everything) == {"a.csv", "deep/er/e.csv", "deep/linked.csv"}
+    assert scan_named(root, names, (".csv",)) == everything
+    assert scan_named(root, ["deep"], (".csv",)) == {
+        name: signature for name, signature in everything.items() if name.startswith("deep/")
+    }
+    for name in names:
+        found = scan_named(root, [name], (".csv",))
+        inside = {each for each in everything if each == name or each.startswith(f"{name}/")} if name else set()
+        assert set(found) == inside, name

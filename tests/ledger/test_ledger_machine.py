@@ -281,7 +281,7 @@ class LifeOfRuns(RuleBasedStateMachine):
         dropped = [(f"artifacts/{each}.md", "{}") for each in sorted(run.artifacts) if each >= step + keep]
         run.artifacts = {each for each in run.artifacts if each < step + keep}
         expected += [("artifact", f"{run.request.id}/{path}", "dropped") for path, _ in dropped]
-        self.write(lambda tx: tx.resume_at(run.request.id, step, keep_items=keep), dropped, expected)
+        self.write(lambda tx: tx.resume_at(run.fence, step, keep_items=keep), dropped, expected)
 
     @precondition(lambda self: len(self.runs) < MOST_RUNS and any(run.status in ENDED for run in self.runs))
     @rule(data=st.data(), step=st.integers(0, STEPS - 1))

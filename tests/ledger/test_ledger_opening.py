@@ -14,11 +14,11 @@ NOISE = random.Random(7)
 
 
 def described(database: sqlite3.Connection) -> dict[str, object]:
-    """Everything that makes the schema: each object's text without its layout, columns, and the settings kept."""
+    """Everything that makes the schema: the parts of each object's text, columns in order, and the settings kept."""
     found: dict[str, object] = {}
     rows = database.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
     for kind, name, table, text in rows:
-        found[f"{kind} {name}"] = (table, " ".join((text or "").split()))
+        found[f"{kind} {name}"] = (table, sorted("".join((text or "").split()).replace(")", "").split(",")))
         if kind == "table":
             found[f"columns of {name}"] = database.execute(f"PRAGMA table_xinfo({name})").fetchall()
             found[f"indexes of {name}"] = sorted(

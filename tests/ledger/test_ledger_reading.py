@@ -165,7 +165,7 @@ def ended_run(ledger: Ledger, claimed, number: int, status: str = "succeeded") -
         lambda tx: tx.put_items(fence, 0, 1, [(0, "succeeded", 5, "1", None, None)], total=1, done=1, failed=0)
     )
     assert ledger.write(lambda tx: tx.put_artifact(fence, step=0, name="a", kind="json", path="a.json", info="{}"))
-    ledger.write(lambda tx: tx.put_run_files(fence.run_id, [("a.csv", 1, 2)]))
+    ledger.write(lambda tx: tx.put_run_files(fence, [("a.csv", 1, 2)]))
     finish(ledger, fence, 1)
     if status != "running":
         assert ledger.write(lambda tx: tx.end_run(fence, status, flow="daily", source_root="/in"))

@@ -16,7 +16,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
 def test_every_setting_is_documented_with_its_default():
     text = DOCUMENT.read_text("utf-8")
     for field in fields(Settings):
-        shown = {"normal": '"normal"', (): "`[]`"}.get(field.default, field.default)
+        shown = {"normal": '"normal"', "auto": '"auto"', (): "`[]`"}.get(field.default, field.default)
         row = next((line for line in text.splitlines() if line.startswith(f"| `{field.name}` ")), None)
         assert row is not None, f"{field.name} is missing in docs/settings.md"
         assert row.split("|")[2].strip().strip("`") == str(shown).strip("`")

@@ -29,6 +29,7 @@ _COMMANDS = (
     ("show", "flowstead.cli.flows:show_flow", _FLOWS),
     ("check", "flowstead.cli.flows:check", _FLOWS),
     ("run", "flowstead.cli.starting:run", _FLOWS),
+    ("up", "flowstead.cli.up:up", _FLOWS),
     ("preview", "flowstead.cli.preview:preview", _FLOWS),
     ("runs", "flowstead.cli.runs:app", _RUNS),
     ("logs", "flowstead.cli.runs:logs", _RUNS),
@@ -38,7 +39,9 @@ _COMMANDS = (
     ("init", "flowstead.cli.setup:init", _SET_UP),
     ("demo", "flowstead.cli.demo:demo", _SET_UP),
     ("doctor", "flowstead.cli.setup:doctor", _SET_UP),
-    ("workspace", "flowstead.cli.setup:workspace", _SET_UP),
+    ("workspace", "flowstead.cli.workspace:app", _SET_UP),
+    ("daemon", "flowstead.cli.daemon:app", _SET_UP),
+    ("engine", "flowstead.cli.engine:app", _SET_UP),
     ("completions", "flowstead.cli.setup:completions", _SET_UP),
 )
 

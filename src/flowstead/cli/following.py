@@ -14,7 +14,7 @@ from flowstead.cli.invocation import Invocation
 from flowstead.cli.screen import Screen
 from flowstead.cli.telling import FEW, SETTLED, Row, Teller
 from flowstead.client import Client
-from flowstead.model.run import ACTIVE
+from flowstead.model.run import ACTIVE, short_id
 
 Answer = dict[str, Any]
 Announce = Callable[[Screen, Answer, dict[str, Row]], None]
@@ -34,7 +34,8 @@ def conduct(
     """Starts runs with `ask`, follows them to their end and returns the exit code of it all.
 
     `command` is the one that was given, for others to see and to go on with; `announce` says what the answer means.
-    Ctrl-C and SIGTERM interrupt what is under way; nothing recorded is lost by it.
+    Ctrl-C and SIGTERM interrupt what is under way, and nothing recorded is lost by it; what a daemon runs goes on, and
+    only the watching ends.
     """
     signal.signal(signal.SIGTERM, interrupt)
     with invocation.client(root, command, wait=wait) as client:
@@ -44,6 +45,8 @@ def conduct(
             rows = follow(invocation, client, root, answer, None if json else announce)
         except KeyboardInterrupt:
             client.close()
+            if client.outlived:
+                return say_detached(invocation, root, ids_of(answer) if answer else [], json=json)
             return say_interrupted(
                 invocation, root, invocation.command(command, root), ids_of(answer) if answer else [], json=json
             )
@@ -145,6 +148,27 @@ def say_interrupted(invocation: Invocation, root: Path, go_on: str, ids: list[st
     else:
         screen.print(screen.paint(f"Interrupted: {words.listed(left)}. Finished steps are kept.", "orange"))
     screen.print(f"Go on with: {go_on}")
+    return 130
+
+
+def say_detached(invocation: Invocation, root: Path, ids: list[str], *, json: bool = False) -> int:
+    """After Ctrl-C while a daemon runs what was started: says how to go on watching; returns the exit code."""
+    if json:
+        with invocation.client(root, "runs", wait=False) as client:
+            print(jsonlib.dumps({"runs": client.runs_by_id(ids)}, indent=2))
+        return 130
+    screen = Screen(sys.stderr)
+    if len(ids) == 1:
+        short = short_id(ids[0])
+        screen.print(screen.paint(f"Run {short} goes on in the daemon.", "orange"))
+        screen.print(f"Watch it with: {invocation.command(f'logs {short} --follow', root)}")
+        screen.print(f"Cancel it with: {invocation.command(f'cancel {short}', root)}")
+    elif ids:
+        screen.print(screen.paint(f"{words.count(len(ids), 'run')} go on in the daemon.", "orange"))
+        screen.print(f"See them with: {invocation.command('runs', root)}")
+    else:
+        screen.print(screen.paint("Interrupted; the daemon may have started it all the same.", "orange"))
+        screen.print(f"See what runs with: {invocation.command('runs', root)}")
     return 130
 
 

@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from flowstead.client import Client
-from flowstead.model.errors import WorkspaceNotFound
-from flowstead.workspace.layout import find_workspace
+from flowstead.model.errors import DaemonUnreachable, DaemonUnresponsive, WorkspaceNotFound
+from flowstead.model.home import home
+from flowstead.model.lock_holder import is_held, note_of
+from flowstead.version import __version__
+from flowstead.workspace.layout import WorkspaceLayout, find_workspace
 
 if TYPE_CHECKING:
     from cyclopts import App
+
+    from flowstead.client.finding import DaemonInfo
 
 
 @dataclass
@@ -32,14 +37,31 @@ class Invocation:
         return find_workspace(chosen=self.chosen)
 
     def client(self, root: Path, command: str, *, wait: bool = True) -> Client:
-        """A client of the workspace at `root`. `command` is what others are told, once something runs here.
+        """A client of the workspace at `root`: through the daemon when that runs it, else served in this process.
 
-        When another process runs the workspace, requests that need it wait, saying so on stderr; without `wait` they
-        raise WorkspaceBusy.
+        `command` is what others are told, once something runs here. When another process runs the workspace, requests
+        that need it wait, saying so on stderr; without `wait` they raise WorkspaceBusy. Raises DaemonUnresponsive.
         """
+        client = _client_of_daemon(root)
+        if client is not None:
+            return client
         from flowstead.daemon.embedded import embedded
 
         return Client(embedded(root, command=f"flowstead {command}", on_wait=_tell_wait if wait else None))
+
+    def daemon_client(self, root: Path) -> Client:
+        """A client of the workspace at `root` through the daemon, which is started when there is none.
+
+        Raises WorkspaceNotFound, DaemonUnresponsive, and what keeps a daemon from starting.
+        """
+        from flowstead.client.finding import transport_to
+        from flowstead.client.launching import running_daemon
+        from flowstead.client.machine_client import MachineClient
+
+        info = running_daemon(home())
+        _warn_of_version(info)
+        with MachineClient(transport_to(info, home())) as machine:
+            return machine.client(machine.open(root)["workspace"])
 
     def command(self, text: str, root: Path | None = None) -> str:
         """A command to copy and paste, that works from the current folder on the workspace at `root`."""
@@ -58,6 +80,38 @@ class Invocation:
 
 Call = Annotated[Invocation, Parameter(parse=False)]
 """The type of the `invocation` argument of a command."""
+
+
+def _client_of_daemon(root: Path) -> Client | None:
+    """A client of the workspace at `root` through the daemon, if that is what runs it. Raises DaemonUnresponsive."""
+    layout = WorkspaceLayout.of(root)
+    if not is_held(layout.engine_lock):
+        return None
+    # Only now: where no daemon runs, no command waits for what speaks to it.
+    from flowstead.client.finding import COMMAND, find_daemon, ping, transport_to
+
+    note = note_of(layout.engine_lock)
+    if note.get("command") != COMMAND:
+        return None
+    info = find_daemon(home())
+    if info is None or info.pid != note.get("pid"):
+        return None
+    try:
+        ping(info, home())
+    except DaemonUnresponsive:
+        raise
+    except DaemonUnreachable:
+        return None  # it ends at this moment, and gives the workspace free
+    _warn_of_version(info)
+    from flowstead.client.machine_client import MachineClient
+
+    return MachineClient(transport_to(info, home())).client(layout.key)
+
+
+def _warn_of_version(info: DaemonInfo) -> None:
+    if info.version != __version__:
+        said = f"warning: the daemon is version {info.version}, this command {__version__}."
+        print(f"{said} Restart it with: flowstead daemon restart", file=sys.stderr)
 
 
 def _program() -> str:

@@ -58,12 +58,23 @@ class LiveView:
             grid.add_column(no_wrap=True, overflow="ellipsis")
         for row in active[:_MOST_LINES]:
             grid.add_row(*self._line(row))
+        if teller.endless:
+            return self._under_way(grid)
         if len(rows) == 1:
             return grid if active else Text("  waiting for its turn", style="dim")
         whole = Table.grid()
         whole.add_row(grid)
         whole.add_row(self._summary(len(rows)))
         return whole
+
+    def _under_way(self, active: Table) -> RenderableType:
+        """Where there is no end to the runs, what is under way, and how many wait."""
+        waiting = sum(number for number, status in self._teller.counts() if status == "queued")
+        whole = Table.grid()
+        whole.add_row(active)
+        if waiting:
+            whole.add_row(Text(f"{words.count(waiting, 'run')} waiting", style="dim"))
+        return whole if waiting or active.row_count else Text("")
 
     def _line(self, row: Row) -> list[RenderableType]:
         teller, screen = self._teller, self._teller.screen

@@ -1,4 +1,4 @@
-"""`flowstead init`, `doctor`, `workspace` and `completions`."""
+"""`flowstead init`, `doctor` and `completions`."""
 
 from __future__ import annotations
 
@@ -95,61 +95,6 @@ def doctor(*, json: bool = False, invocation: Call) -> int:
     else:
         screen.print(screen.paint("All is well.", "green"))
     return 1 if problems else 0
-
-
-workspace = App(name="workspace", group_commands=Group("Commands"))
-
-
-@workspace.default
-def show_workspace(*, json: bool = False, invocation: Call) -> int:
-    """Say which workspace is used here, or that you trust one.
-
-    Examples::
-
-        flowstead workspace
-        flowstead workspace trust shared/sales
-
-    Parameters
-    ----------
-    json
-        Print {"workspace": ..., "local": ...}.
-    """
-    from flowstead.workspace.layout import WorkspaceLayout
-
-    layout = WorkspaceLayout.of(invocation.root())
-    if json:
-        print(jsonlib.dumps({"workspace": str(layout.root), "local": str(layout.local)}, indent=2))
-        return 0
-    screen = Screen(sys.stdout)
-    screen.print(str(layout.root))
-    screen.print(screen.paint(f"Its records on this machine: {layout.local}", "dim"))
-    return 0
-
-
-@workspace.command(name="trust")
-def trust_workspace(path: Path | None = None, /, *, invocation: Call) -> int:
-    """Trust a workspace whose flows others can change: they can then run code as you, on this machine.
-
-    Examples::
-
-        flowstead workspace trust shared/sales
-
-    Parameters
-    ----------
-    path
-        The workspace; without it, the one that is used here.
-    """
-    from flowstead.workspace.layout import WorkspaceLayout
-    from flowstead.workspace.trust import trust, writable_by_others
-
-    layout = WorkspaceLayout.of(path or invocation.root())
-    reason = writable_by_others(layout)
-    trust(layout.root)
-    screen = Screen(sys.stdout)
-    screen.print(f"{screen.glyph('ok')} You trust {layout.root} on this machine.")
-    if reason is not None:
-        screen.print(f"  Others can change its flows: {reason}.")
-    return 0
 
 
 completions = App(

@@ -30,6 +30,9 @@ class Teller:
     `resumed` are those that go on after an interruption. `command` makes a command of this workspace to copy.
     """
 
+    endless = False
+    """Whether there are always more runs to come."""
+
     def __init__(
         self, screen: Screen, root: Path, rows: Iterable[Row], resumed: Iterable[str], command: Callable[[str], str]
     ) -> None:

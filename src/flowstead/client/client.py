@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 
 class Transport(Protocol):
@@ -13,14 +13,20 @@ class Transport(Protocol):
 
     def stream(self, method: str, path: str, fields: dict[str, Any]) -> Iterator[dict[str, Any] | None]: ...
 
+    def download(self, method: str, path: str, fields: dict[str, Any], target: BinaryIO) -> None: ...
+
     def close(self) -> None: ...
 
 
 class Client:
-    """A workspace as a surface sees it; answers are the JSON of the routes of the same names. Use it with `with`."""
+    """A workspace as a surface sees it; answers are the JSON of the routes of the same names. Use it with `with`.
 
-    def __init__(self, transport: Transport) -> None:
+    `outlived` says that what it starts goes on when it is closed: a daemon runs it.
+    """
+
+    def __init__(self, transport: Transport, *, outlived: bool = False) -> None:
         self._transport = transport
+        self.outlived = outlived
 
     def __enter__(self) -> Client:
         return self
@@ -55,6 +61,41 @@ class Client:
     def doctor(self) -> list[dict[str, Any]]:
         """What is well and what is not on this machine and in this workspace: `[{name, status, message, hint}]`."""
         return self._transport.request("GET", "/doctor", {})["checks"]
+
+    def standing(self) -> dict[str, Any]:
+        """Who owns the workspace: `{state, message, owner, epoch, generation, gaps, request, engine, actions, ...}`."""
+        return self._transport.request("GET", "/standing", {})
+
+    def request_control(self) -> dict[str, Any]:
+        """Asks the owner to hand the workspace over; returns how it stands. Raises TransitionRefused."""
+        return self._transport.request("POST", "/request-control", {})
+
+    def withdraw_request(self) -> dict[str, Any]:
+        """Takes back what request_control asked for; returns how the workspace stands."""
+        return self._transport.request("POST", "/withdraw-request", {})
+
+    def release(self) -> dict[str, Any]:
+        """Gives the workspace free once running work is done. Raises TransitionRefused when it is not ours."""
+        return self._transport.request("POST", "/release", {})
+
+    def take_over(self, *, force: bool = False) -> dict[str, Any]:
+        """Takes the workspace from an owner that shows no sign of life; `force`: also past a damaged claim file.
+
+        Raises WorkspaceOwned.
+        """
+        return self._transport.request("POST", "/takeover", {"force": force})
+
+    def engine_status(self) -> dict[str, Any]:
+        """What happens by itself: `{automated, trouble, active, queued, holder, flows: [{flow, state, ...}]}`."""
+        return self._transport.request("GET", "/engine", {})
+
+    def engine_start(self) -> dict[str, Any]:
+        """Lets flows start by themselves; returns the status. Raises WorkspaceOwned, WorkspaceBusy."""
+        return self._transport.request("POST", "/engine/start", {})
+
+    def engine_stop(self) -> dict[str, Any]:
+        """Lets nothing start by itself any more; returns the status. Raises TransitionRefused."""
+        return self._transport.request("POST", "/engine/stop", {})
 
     def start(self, flow: str, **fields: Any) -> dict[str, Any]:
         """Starts a flow; fields are params, source, force, retry_failed, new and key.
@@ -100,3 +141,46 @@ class Client:
     def events(self, *, after: int | None = None) -> Iterator[dict[str, Any] | None]:
         """Changes in order, without end, None while nothing happens; see the route of this name."""
         return self._transport.stream("GET", "/events", {"after": after})
+
+    def files(self, path: str = "", **fields: Any) -> dict[str, Any]:
+        """A page of a folder, `{path, entries, next}`; fields are run_id, limit and cursor.
+
+        Raises NotFound, and FlowsteadError (`path-outside`, `not-a-folder`).
+        """
+        return self._transport.request("GET", "/files", {"path": path, **fields})
+
+    def file_info(self, path: str, *, run_id: str | None = None) -> dict[str, Any]:
+        """What a file is; of a table also its columns and rows, or the `problem` with it."""
+        return self._transport.request("GET", "/files/info", {"path": path, "run_id": run_id})
+
+    def file_text(self, path: str, **fields: Any) -> dict[str, Any]:
+        """A piece of a file as text, `{text, offset, next, size, encoding}`; fields are run_id, offset and limit."""
+        return self._transport.request("GET", "/files/text", {"path": path, **fields})
+
+    def save_file(self, path: str, target: BinaryIO, *, run_id: str | None = None) -> None:
+        """Writes a file as it is to `target`."""
+        self._transport.download("GET", "/files/content", {"path": path, "run_id": run_id}, target)
+
+    def table_page(self, path: str | None = None, **fields: Any) -> dict[str, Any]:
+        """Rows of a table: `{columns, columns_total, rows, offset, total, cut}`.
+
+        It is a path, or a run's: fields run_id with artifact or step. Others are sheet, table, offset, limit, sort,
+        filters, columns and view; see the route of this name.
+        """
+        return self._transport.request("POST", "/tables/page", {"path": path, **fields})
+
+    def table_statistics(self, path: str | None = None, **fields: Any) -> dict[str, Any]:
+        """What is in the columns of a table, which is named as in table_page; fields are columns, filters and view."""
+        return self._transport.request("POST", "/tables/statistics", {"path": path, **fields})
+
+    def export_table(self, target: BinaryIO, path: str | None = None, *, format: str, **fields: Any) -> None:
+        """Writes a table, sorted and filtered as in table_page, to `target` as csv, xlsx or parquet."""
+        self._transport.download("POST", "/tables/export", {"path": path, "format": format, **fields}, target)
+
+    def run_tables(self, run_id: str) -> list[dict[str, Any]]:
+        """The tables that SQL over a run can name: `[{name, artifact, step, path}]`. Raises RunNotFound."""
+        return self._transport.request("GET", f"/runs/{run_id}/tables", {})["tables"]
+
+    def sql(self, run_id: str, sql: str, **fields: Any) -> dict[str, Any]:
+        """Rows of one SELECT over a run's tables: `{columns, rows, more, cut}`; fields are limit and view."""
+        return self._transport.request("POST", f"/runs/{run_id}/sql", {"sql": sql, **fields})

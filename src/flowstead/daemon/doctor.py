@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flowstead.daemon.standing import gap_in_words
 from flowstead.daemon.workspace_host import WorkspaceHost
+from flowstead.engine.following import gaps_of
 from flowstead.model.errors import FlowsteadError
 from flowstead.workspace.layout import home
 
@@ -146,6 +148,27 @@ def _holder(host: WorkspaceHost) -> Iterator[Finding]:
         yield Finding("lock", "ok", message)
 
 
+def _ownership(host: WorkspaceHost) -> Iterator[Finding]:
+    standing = host.standing
+    match standing.state:
+        case "mine" if host.holder is None:
+            message = f"The process of this machine that owned it (pid {standing.pid}) is gone without releasing it."
+            yield Finding("owner", "ok", f"{message} The next run here goes on from there.")
+        case "stale":
+            hint = "Take it over by running a flow, or with: flowstead workspace takeover"
+            yield Finding("owner", "warning", standing.reason, hint)
+        case "damaged":
+            hint = "If no other machine runs this workspace: flowstead workspace takeover --force"
+            yield Finding("owner", "problem", standing.reason, hint)
+        case _:
+            yield Finding("owner", "ok", standing.reason)
+    if standing.request is not None:
+        yield Finding("owner", "ok", f"{standing.request.host} asks for the workspace.")
+    for gap in gaps_of(host.reader):
+        hint = "It is taken in once it appears. If it never does, what it told of is only in that machine's own ledger."
+        yield Finding("published", "warning", gap_in_words(gap), hint)
+
+
 def _is_stopped(pid: int) -> bool:
     import psutil
 
@@ -174,5 +197,6 @@ _LOOKS: tuple[tuple[str, Callable[[WorkspaceHost], Iterator[Finding]]], ...] = (
     ("trust", _trust),
     ("ledger", _ledger),
     ("lock", _holder),
+    ("owner", _ownership),
     ("flows", _flows),
 )

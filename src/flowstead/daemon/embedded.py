@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from flowstead.daemon.routes import find
 from flowstead.daemon.workspace_host import OnWait, WorkspaceHost
@@ -22,6 +22,16 @@ class EmbeddedTransport:
 
     def stream(self, method: str, path: str, fields: dict[str, Any]) -> Iterator[dict[str, Any] | None]:
         return self.request(method, path, fields)
+
+    def download(self, method: str, path: str, fields: dict[str, Any], target: BinaryIO) -> None:
+        import shutil
+
+        answer = self.request(method, path, fields)
+        try:
+            with answer.open() as file:
+                shutil.copyfileobj(file, target)
+        finally:
+            answer.sent()
 
     def close(self) -> None:
         self._host.close()

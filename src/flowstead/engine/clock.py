@@ -9,16 +9,23 @@ import time
 from collections.abc import Callable
 
 from flowstead.model.run import now_us
+from flowstead.workspace import machine
 
 
 class Clock:
-    """The real time: `now` in microseconds since the epoch, `monotonic` in seconds."""
+    """The real time: `now` in microseconds since the epoch, `monotonic` and `boottime` in seconds.
+
+    `boottime` also counts the time for which the machine was suspended.
+    """
 
     def now(self) -> int:
         return now_us()
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def boottime(self) -> float:
+        return machine.boottime()
 
     def wait(self, condition: threading.Condition, timeout: float | None) -> None:
         """Waits on `condition` (held) until it is notified or `timeout` seconds of this clock have passed."""

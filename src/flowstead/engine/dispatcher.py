@@ -49,11 +49,14 @@ class Dispatcher:
         self.clock = clock
         self.secrets: dict[str, dict[str, str]] = {}
         self.interrupting = False
+        self.ended = 0
+        """Runs that came to an end, so far; what is published follows it."""
         self.failure: FlowsteadError | None = None
         self._epoch = epoch
         self._only: set[str] | None = None if only is None else set(only)
         self._lock = threading.RLock()
         self._stopping = False
+        self._paused = False
         self._sessions: dict[str, Session] = {}
         self._workers: dict[str, WorkerProcess] = {}
         self._idle: list[WorkerProcess] = []
@@ -71,6 +74,17 @@ class Dispatcher:
                 self._only.update(flows)
         self.dispatch()
 
+    def include_all(self) -> None:
+        """Lets runs of any flow be dispatched, and dispatches what is due."""
+        with self._lock:
+            self._only = None
+        self.dispatch()
+
+    def hold(self) -> None:
+        """Starts nothing that waits, until its flow is included again; what is under way goes on."""
+        with self._lock:
+            self._only = set()
+
     def session(self, run_id: str) -> Session | None:
         """The session of a run that a worker has now."""
         with self._lock:
@@ -81,6 +95,21 @@ class Dispatcher:
         """Ids of the runs that workers have now."""
         with self._lock:
             return list(self._sessions)
+
+    def pause(self) -> None:
+        """Lets runs under way finish and begins no others, until `go_on`."""
+        with self._lock:
+            self._paused = True
+
+    def go_on(self) -> None:
+        with self._lock:
+            self._paused = False
+        self.dispatch()
+
+    @property
+    def worker_ids(self) -> list[str]:
+        """The workers there are. Waits for no lock: it is asked for when something hangs."""
+        return list(self._workers)
 
     # -- from the queue to a worker -----------------------------------------------------------------------------
 
@@ -93,7 +122,7 @@ class Dispatcher:
         begun: list[Session] = []
         with self._lock:
             more = True
-            while more and not self._stopping and len(self._sessions) < self._slots:
+            while more and not self._stopping and not self._paused and len(self._sessions) < self._slots:
                 session, more = self._claim_next()
                 if session is not None:
                     begun.append(session)
@@ -115,7 +144,7 @@ class Dispatcher:
             if claim.failure is not None:
                 tx.end_run(claim.fence, "failed", error=_error_text(claim.failure))
             elif claim.files:
-                tx.put_run_files(claim.run.id, claim.files)
+                tx.put_run_files(claim.fence, claim.files)
             return claim, len(waiting) > 1 or claim.max_parallel > 1 or claim.failure is not None
 
         found = self.ledger.write(claim)
@@ -173,7 +202,9 @@ class Dispatcher:
         warm = next((worker for worker in self._idle if worker.version == digest), None)
         # A warm worker needs no time to load, so the run's first step begins with the claim itself.
         at_once = warm is not None and run.fresh and bool(version.spec.steps)
-        files = list(signatures(version.spec, root, path)) if root is not None and path is not None else []
+        files: list[tuple[str, int, int]] = []
+        if root is not None and path is not None:
+            files = list(signatures(version.spec, self.layout.root_path(root), path))
         return _Claim(run, fence, version, warm, at_once, files)
 
     def _session_for(self, claim: _Claim, worker_id: str) -> Session | None:
@@ -206,6 +237,7 @@ class Dispatcher:
             python=self._python,
             memory_mb=self.settings.worker_memory_mb,
             listener=self,
+            deadline=self.layout.deadline,
         )
         self._workers[worker_id] = worker
         return worker
@@ -215,8 +247,8 @@ class Dispatcher:
         run = session.run
         try:
             if run.source_root is not None and run.source_path is None:
-                files = signatures(self.version(run.version).spec, run.source_root, run.source_path)
-                self.ledger.write(lambda tx: tx.put_run_files(run.id, files))
+                files = signatures(self.version(run.version).spec, self.layout.root_path(run.source_root), None)
+                self.ledger.write(lambda tx: tx.put_run_files(session.fence, files))
             session.begin()
         except Exception as error:
             self.fail(coded(error))
@@ -259,6 +291,7 @@ class Dispatcher:
                     self._idle.append(worker)
             if over:
                 self.secrets.pop(session.run.id, None)
+                self.ended += 1
         self.dispatch()
 
     def _worn(self, worker: WorkerProcess) -> bool:

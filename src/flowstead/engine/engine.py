@@ -1,4 +1,4 @@
-"""The engine of one workspace: the only writer of its ledger, and what starts, conducts and ends its runs.
+"""The engine of one workspace: what starts, conducts and ends its runs, while this machine owns it.
 
 start_run → ledger → dispatch → Session ⇄ worker
 """
@@ -7,73 +7,65 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
-from flowstead.catalog import Catalog
-from flowstead.engine.clock import Clock
+from flowstead.catalog import Catalog, read_version
 from flowstead.engine.dispatcher import Dispatcher, coded
+from flowstead.engine.holding import Holding
 from flowstead.engine.inbox import Inbox
+from flowstead.engine.owner import Owner
+from flowstead.engine.publishing import Publisher
 from flowstead.engine.runlog import RunLog, last_event
 from flowstead.engine.worker_process import kill_leftovers
-from flowstead.ledger import Ledger, Transaction
-from flowstead.model.errors import FlowsteadError, NotFound, TransitionRefused, WorkspaceBusy
+from flowstead.ledger import Transaction
+from flowstead.model.errors import FlowNotFound, FlowsteadError, NotFound, OwnershipLost, TransitionRefused
 from flowstead.model.run import Run, RunRequest
-from flowstead.model.settings import Settings
-from flowstead.workspace.layout import WorkspaceLayout
-from flowstead.workspace.lock import ProcessLock
 
 SECONDS_BETWEEN_INBOX_LOOKS = 0.1
+SECONDS_BETWEEN_IDLE_LOOKS = 1.0
 SECONDS_BETWEEN_CLEANUPS = 6 * 3600
 
 
 class Engine:
-    """Opens the workspace for running; only one process can. Ends with `close`, which `with` does.
+    """Claims the workspace that `holding` holds, and runs it. Ends with `close`, which `with` does.
 
-    `only` limits dispatch to some flows; runs of others stay queued. Raises WorkspaceBusy naming the holder, and what
-    opening a ledger raises.
+    `only` limits dispatch to some flows; runs of others stay queued. `on_over` is called, from a thread of the engine,
+    when it cannot go on: `failure` then says why (ownership lost or handed over, a full disk), and `close` is due.
+    Raises WorkspaceOwned naming the machine that owns the workspace, and StorageError.
     """
 
     def __init__(
-        self,
-        layout: WorkspaceLayout,
-        settings: Settings,
-        *,
-        command: str,
-        only: Iterable[str] | None = None,
-        clock: Clock | None = None,
+        self, holding: Holding, *, only: Iterable[str] | None = None, on_over: Callable[[], None] | None = None
     ) -> None:
-        layout.prepare()
-        self.layout = layout
-        self.settings = settings
-        self.clock = clock or Clock()
-        self.catalog = Catalog(layout, time_limit=settings.describe_timeout)
-        self._lock_file = ProcessLock(layout.engine_lock)
-        if not self._lock_file.acquire(command):
-            raise self._busy()
-        self._inbox = Inbox(layout.inbox)
+        self.layout = holding.layout
+        self.settings = holding.settings
+        self.clock = holding.clock
+        self.ledger = holding.ledger
+        self.catalog = Catalog(self.layout, time_limit=self.settings.describe_timeout)
+        self.starting = threading.Lock()
+        """Held by whoever finds out which files are due, until their runs are queued."""
+        self._inbox = Inbox(self.layout.inbox)
         with ExitStack() as undo:
-            undo.callback(self._lock_file.release)
-            self.ledger = Ledger(layout.ledger, durability=settings.durability, clock=self.clock.now)
-            undo.callback(self.ledger.close)
-            epoch = self.ledger.write(_next_epoch)
+            epoch = holding.claim()
+            generation = holding.ownership.accepted
+            undo.callback(holding.release, generation)
+            publisher = Publisher(self.layout, self.ledger, holding.segments, epoch=epoch, generation=generation)
+            undo.callback(publisher.close)
+            self.ledger.write(self._relative_roots)
             self._reconcile()
+            self._describe_open_versions()
             self._clean_up()
-            self.dispatcher = Dispatcher(layout, settings, self.ledger, clock=self.clock, epoch=epoch, only=only)
+            self.dispatcher = Dispatcher(
+                self.layout, self.settings, self.ledger, clock=self.clock, epoch=epoch, only=only
+            )
             undo.pop_all()
+        self.owner = Owner(holding, self.dispatcher, publisher, on_over)
         self.dispatcher.alarms.set(SECONDS_BETWEEN_INBOX_LOOKS, self._look_into_inbox)
         self.dispatcher.await_delayed()
-
-    def _busy(self) -> WorkspaceBusy:
-        holder = self._lock_file.holder()
-        pid, command = holder.get("pid"), holder.get("command")
-        who = f"process {pid} ({command})" if pid else "another process"
-        return WorkspaceBusy(
-            f"The workspace {self.layout.workspace_id} is in use by {who}.",
-            hint="Wait for it, or watch its runs with: flowstead runs",
-            **holder,
-        )
 
     def __enter__(self) -> Engine:
         return self
@@ -155,17 +147,38 @@ class Engine:
             raise TransitionRefused(f"Run {run_id} is {run.status} and cannot be resumed.", hint=hint)
         self.dispatcher.include([run.flow])
 
+    def resume_interrupted(self) -> list[str]:
+        """Lets every interrupted run go on whose flow says so (`resume="auto"`); returns their ids."""
+        reader = self.ledger.reader
+        resumed: list[str] = []
+        for run in reader.runs_by_id(reader.open_runs()):
+            # Secrets are never stored: whoever resumes such a run gives them anew.
+            if run.resume == "auto" and not any(each.secret for each in reader.spec(run.version).params):
+                try:
+                    self.resume(run.id)
+                except TransitionRefused:
+                    continue  # someone was faster
+                resumed.append(run.id)
+        return resumed
+
     # -- time, other processes, housekeeping -------------------------------------------------------------------
 
     def _look_into_inbox(self) -> None:
         for request in self._inbox.take():
             try:
-                if request.get("action") == "cancel":
-                    self.cancel(str(request["run_id"]))
+                match request.get("action"):
+                    case "cancel":
+                        self.cancel(str(request["run_id"]))
+                    case "release":
+                        self.owner.hand_over("whoever asks next")
+                    case _:
+                        pass  # of a newer version
             except (NotFound, TransitionRefused, KeyError):
                 continue  # it ended meanwhile, or is no request of ours
         if not self.dispatcher.interrupting:
-            self.dispatcher.alarms.set(SECONDS_BETWEEN_INBOX_LOOKS, self._look_into_inbox)
+            busy = bool(self.dispatcher.active)
+            pause = SECONDS_BETWEEN_INBOX_LOOKS if busy else SECONDS_BETWEEN_IDLE_LOOKS
+            self.dispatcher.alarms.set(pause, self._look_into_inbox)
 
     def _reconcile(self) -> None:
         """Ends what a gone engine had under way, after making sure that none of its workers still lives.
@@ -204,6 +217,22 @@ class Engine:
             else:
                 self._log_end(run_id, flow, "interrupted", error)
 
+    def _relative_roots(self, tx: Transaction) -> None:
+        """Once: sources were recorded by absolute paths, which are not the same on every machine."""
+        if tx.get_meta("source_roots") is None:
+            tx.rename_source_roots(lambda root: self.layout.root_key(Path(root)))
+            tx.put_meta("source_roots", "relative")
+
+    def _describe_open_versions(self) -> None:
+        """Stores the modules as they are now where runs of another machine are to go on here: that one had them."""
+        reader = self.ledger.reader
+        runs = reader.runs_by_id(reader.open_runs(statuses=("queued", "interrupted")))
+        try:
+            for version in {run.version for run in runs}:
+                read_version(self.layout, version)
+        except FlowNotFound:
+            self.catalog.entries()
+
     def _clean_up(self) -> None:
         """Forgets runs beyond the retention, with their local files; outputs in the workspace are never touched."""
         now = self.clock.now()
@@ -228,15 +257,14 @@ class Engine:
         return self.dispatcher.failure
 
     def close(self) -> None:
-        """Interrupts what is left, ends the workers, and gives the workspace free."""
+        """Interrupts what is left, ends the workers, publishes the last changes, and releases the workspace."""
         with ExitStack() as last:
-            last.callback(self._lock_file.release)
-            last.callback(self.ledger.close)
+            last.callback(self._close_local)
+            last.callback(self.owner.release)
             last.callback(self.dispatcher.close)
 
-
-def _next_epoch(tx: Transaction) -> int:
-    # An engine that was thought gone and comes back finds its number outdated at its next write.
-    epoch = int(tx.get_meta("epoch") or 0) + 1
-    tx.put_meta("epoch", str(epoch))
-    return epoch
+    def _close_local(self) -> None:
+        self.ledger.guard = None
+        if isinstance(self.failure, OwnershipLost):
+            # What was under way here ended with the ownership. Others know of it what was published by then.
+            self._reconcile()

@@ -14,18 +14,26 @@ from flowstead.flow.files import scan
 from flowstead.ledger import LedgerReader
 from flowstead.model.errors import NotFound, UsageError
 from flowstead.model.flow import FlowSpec
+from flowstead.model.run import OPEN
 
 Signature = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """A look at a flow's source: every file's signature by its path below `root`, and which of them are due."""
+    """A look at a flow's source `folder`: the signature of every file by its path below it, and which are due.
+
+    `root` is how the folder is recorded (see WorkspaceLayout.root_key). `failed_before` counts the files that wait for
+    a change because their last run failed. `ahead` are the paths with a run that has not ended (None stands for the
+    whole folder), and whether that run has begun.
+    """
 
     root: str
+    folder: Path
     files: dict[str, Signature]
     due: tuple[str, ...]
     failed_before: int
+    ahead: dict[str | None, bool]
 
 
 def source_root(spec: FlowSpec, module_dir: Path, chosen: Path | None = None) -> Path | None:
@@ -43,43 +51,67 @@ def _normal(path: Path) -> str:
     return os.path.normpath(path.expanduser().absolute())
 
 
-def look(
-    spec: FlowSpec, root: Path, reader: LedgerReader, *, force: bool = False, retry_failed: bool = False
-) -> Sources:
-    """Scans the source at `root` and compares it with what the flow's runs have recorded.
-
-    A file whose last run failed or was cancelled is due once it changes, or with `retry_failed`; `force` makes every
-    file due. Raises NotFound when the source does not exist, UsageError for a file whose name cannot be recorded.
-    """
+def find_files(spec: FlowSpec, folder: Path) -> dict[str, Signature]:
+    """Every file of a source now. Raises NotFound (`source-missing`), UsageError for a name that cannot be recorded."""
     try:
-        files = scan(root, spec.trigger.extensions)
+        files = scan(folder, spec.trigger.extensions)
     except FileNotFoundError as error:
         raise NotFound(
-            f"The source of {spec.name}, {root}, does not exist.",
+            f"The source of {spec.name}, {folder}, does not exist.",
             code="source-missing",
             hint="Make the folder, or name another with --source PATH.",
         ) from error
-    _refuse_unrecordable(files, root)
-    recorded = reader.file_state(spec.name, str(root))
-    if spec.resume == "never":
-        # Interrupted is the end of such a run: its file is one that failed.
-        for path, signature in reader.interrupted_files(spec.name, str(root)).items():
-            if files.get(path) == signature != recorded.get(path, ())[:2]:
-                recorded[path] = (*signature, "interrupted")
-    due, failed = _due(files, recorded, force=force, retry_failed=retry_failed)
-    return Sources(str(root), files, due, failed)
+    for name in unrecordable(files):
+        raise UsageError(
+            f"The name of {name!r} in {folder} is not valid UTF-8, so no run of it could be recorded.",
+            code="source-name-invalid",
+            hint="Rename the file, then run the flow again.",
+        )
+    return files
 
 
-def _refuse_unrecordable(files: dict[str, Signature], root: Path) -> None:
+def unrecordable(files: Iterable[str]) -> list[str]:
+    """Those names that are not valid UTF-8."""
     try:
         "".join(files).encode()
     except UnicodeEncodeError:
-        name = next(path for path in files if any("\ud800" <= letter <= "\udfff" for letter in path))
-        raise UsageError(
-            f"The name of {name!r} in {root} is not valid UTF-8, so no run of it could be recorded.",
-            code="source-name-invalid",
-            hint="Rename the file, then run the flow again.",
-        ) from None
+        return [path for path in files if any("\ud800" <= letter <= "\udfff" for letter in path)]
+    return []
+
+
+def ahead(spec: FlowSpec, root: str, reader: LedgerReader) -> dict[str | None, bool]:
+    """The paths with a run that has not ended (None stands for the whole folder), and whether that run has begun."""
+    # Where a flow is never resumed, an interrupted run has nothing ahead of it.
+    statuses = OPEN if spec.resume == "never" else (*OPEN, "interrupted")
+    return reader.sources_ahead(spec.name, root, statuses)
+
+
+def compare(
+    spec: FlowSpec,
+    root: str,
+    folder: Path,
+    files: dict[str, Signature],
+    reader: LedgerReader,
+    *,
+    whole: bool = True,
+    force: bool = False,
+    retry_failed: bool = False,
+) -> Sources:
+    """Compares files with what the flow's runs have recorded; without `whole` they are only some of the source's.
+
+    A file whose last run failed or was cancelled is due once it changes, or with `retry_failed`; `force` makes every
+    file due.
+    """
+    # Race: a run may end between the two reads. In this order it is seen as ahead, or by what it recorded, or both.
+    runs_ahead = ahead(spec, root, reader)
+    recorded = reader.file_state(spec.name, root, None if whole else files)
+    if spec.resume == "never":
+        # Interrupted is the end of such a run: its file is one that failed.
+        for path, signature in reader.interrupted_files(spec.name, root).items():
+            if files.get(path) == signature != recorded.get(path, ())[:2]:
+                recorded[path] = (*signature, "interrupted")
+    due, failed = _due(files, recorded, force=force, retry_failed=retry_failed)
+    return Sources(root, folder, files, due, failed, runs_ahead)
 
 
 def _due(
@@ -100,16 +132,15 @@ def _due(
     return tuple(sorted(due)), failed
 
 
-def signatures(spec: FlowSpec, root: str, path: str | None) -> Iterable[tuple[str, int, int]]:
+def signatures(spec: FlowSpec, folder: Path, path: str | None) -> Iterable[tuple[str, int, int]]:
     """`(path, size, mtime_ns)` of the one file, or of every file, that a run on this source is about to read."""
-    found = Path(root)
     if path is not None:
         try:
-            stat = (found if found.is_file() else found / path).stat()
+            stat = (folder if folder.is_file() else folder / path).stat()
         except OSError:
             return []
         return [(path, stat.st_size, stat.st_mtime_ns)]
     try:
-        return [(name, *signature) for name, signature in scan(found, spec.trigger.extensions).items()]
+        return [(name, *signature) for name, signature in scan(folder, spec.trigger.extensions).items()]
     except OSError:
         return []

@@ -152,6 +152,21 @@ def read_lines(folder: Path, after: int = 0) -> Iterator[bytes]:
                 yield line
 
 
+def lines_from(folder: Path, position: int) -> Iterator[tuple[bytes, int]]:
+    """The whole lines of a log from a position on, each with the position after it; for those who come again."""
+    try:
+        with (folder / NAME).open("rb") as file:
+            file.seek(position)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                position += len(line)
+                if _seq(line) is not None:
+                    yield line, position
+    except FileNotFoundError:
+        return
+
+
 def _seq(line: bytes) -> int | None:
     """The number of a line; None when it is damaged."""
     try:

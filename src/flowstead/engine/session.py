@@ -102,7 +102,7 @@ class Session:
             if not run.fresh:
                 self._point = resume_point(self._dispatcher.ledger.reader, run.id, self._steps, self._folder)
                 first, keep = self._point.first_step, self._point.items is not None
-                dropped = self._dispatcher.ledger.write(lambda tx: tx.resume_at(run.id, first, keep_items=keep))
+                dropped = self._dispatcher.ledger.write(lambda tx: tx.resume_at(self.fence, first, keep_items=keep))
                 self._remove_artifacts(dropped)
             point = self._point
             self._attempts = dict(point.attempts)
@@ -118,7 +118,7 @@ class Session:
                     "folder": str(self._folder),
                     "params": run.params,
                     "secrets": self._dispatcher.secrets.get(run.id, {}),
-                    "source_root": run.source_root,
+                    "source_root": None if run.source_root is None else self._absolute(run.source_root),
                     "source_path": run.source_path,
                     "first_step": point.first_step,
                     "begun": self._first_step_begun,
@@ -139,6 +139,9 @@ class Session:
             log.add("run.started", begun, data=data)
             if self._first_step_begun:
                 self._say_started(0, 1, None)
+
+    def _absolute(self, source_root: str) -> str:
+        return str(self._dispatcher.layout.root_path(source_root))
 
     def _remove_artifacts(self, dropped: list[tuple[str, str]]) -> None:
         # The steps that kept them run again and keep their own.
@@ -453,10 +456,9 @@ class Session:
 
     def _checkpoint_damaged(self, frame: dict[str, Any]) -> Callable[[], None]:
         step: int = frame["step"]
-        run_id = self.run.id
 
         def ends() -> None:
-            self._dispatcher.ledger.write(lambda tx: tx.drop_checkpoint(run_id, step))
+            self._dispatcher.ledger.write(lambda tx: tx.drop_checkpoint(self.fence, step))
             message = f"The checkpoint of {self._steps[step].label} cannot be used ({frame['message']})."
             self._requeue(
                 step_status="interrupted", error=self._error("checkpoint-damaged", message), delay=0, losses=0

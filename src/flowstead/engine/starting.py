@@ -9,12 +9,12 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from flowstead.catalog import CatalogEntry
-from flowstead.engine.freshness import Sources, look, source_root
+from flowstead.engine.freshness import Signature, Sources, compare, find_files, source_root
 from flowstead.flow.errors import ParameterRefused
 from flowstead.flow.params import REQUIRED, Ask, resolve_params
 from flowstead.model.errors import FlowBroken, NotFound, ParameterError, UsageError
 from flowstead.model.flow import FlowSpec
-from flowstead.model.run import OPEN, Run, RunRequest
+from flowstead.model.run import Run, RunRequest
 
 if TYPE_CHECKING:
     from flowstead.engine.engine import Engine
@@ -87,15 +87,19 @@ def start_flow(engine: Engine, request: StartRequest) -> Started:
             f"{spec.name} starts a run for each source file; one key cannot stand for all of them.",
             hint="Leave --key out: a file that has not changed is not run again.",
         )
-    sources = _look(engine, spec, root, request)
-    paths = _paths_to_run(engine, spec, sources, only)
+    files = _find_files(spec, root, request)
+    everything = request.force or spec.trigger.mode != "poll"
     trigger = "file" if spec.trigger.mode == "poll" else "manual"
-    requests = [
-        RunRequest(spec.name, spec.group, digest, trigger, params, source_root=sources.root, source_path=path)
-        for path in paths
-    ]
-    started = [run_id for run_id, _ in engine.start_runs(requests, secrets)] if requests else []
-    return Started(tuple(started), resumed, waiting, sources.root, len(sources.files), sources.failed_before)
+    # Race: someone else may be about to start runs of the same files.
+    with engine.starting:
+        recorded_root = engine.layout.root_key(root)
+        sources = compare(spec, recorded_root, root, files, reader, force=everything, retry_failed=request.retry_failed)
+        requests = [
+            RunRequest(spec.name, spec.group, digest, trigger, params, source_root=sources.root, source_path=path)
+            for path in _paths_to_run(spec, sources, only)
+        ]
+        started = [run_id for run_id, _ in engine.start_runs(requests, secrets)] if requests else []
+    return Started(tuple(started), resumed, waiting, str(root), len(files), sources.failed_before)
 
 
 def working(entry: CatalogEntry) -> FlowSpec:
@@ -175,10 +179,9 @@ def _chosen_source(spec: FlowSpec, module_dir: Path, chosen: Path | None) -> tup
     return chosen, chosen.name
 
 
-def _look(engine: Engine, spec: FlowSpec, root: Path, request: StartRequest) -> Sources:
-    everything = request.force or spec.trigger.mode != "poll"
+def _find_files(spec: FlowSpec, root: Path, request: StartRequest) -> dict[str, Signature]:
     try:
-        return look(spec, root, engine.ledger.reader, force=everything, retry_failed=request.retry_failed)
+        return find_files(spec, root)
     except NotFound:
         if request.source is not None and spec.trigger.source is not None:
             raise NotFound(
@@ -187,11 +190,9 @@ def _look(engine: Engine, spec: FlowSpec, root: Path, request: StartRequest) -> 
         raise
 
 
-def _paths_to_run(engine: Engine, spec: FlowSpec, sources: Sources, only: str | None) -> list[str | None]:
+def _paths_to_run(spec: FlowSpec, sources: Sources, only: str | None) -> list[str | None]:
     """Source paths that get a run now, None standing for the whole source; those with a run ahead are left out."""
-    # Where a flow is never resumed, an interrupted run has nothing ahead of it.
-    statuses = OPEN if spec.resume == "never" else (*OPEN, "interrupted")
-    ahead = engine.ledger.reader.open_sources(spec.name, sources.root, statuses)
+    ahead = sources.ahead
     if only is not None:
         return [only] if only in sources.due and only not in ahead else []
     if spec.trigger.run_as == "batch":

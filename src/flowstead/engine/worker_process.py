@@ -37,6 +37,7 @@ class Listener(Protocol):
 class WorkerProcess:
     """Starts a worker for one flow version and listens to it; `memory_mb` limits its address space (0: no limit).
 
+    `deadline` is the file that tells the worker how long this engine owns the workspace (see worker.deadline).
     Everything that it and its children print comes through one pipe whose reading end is here, so nothing is lost
     when it dies.
     """
@@ -50,6 +51,7 @@ class WorkerProcess:
         python: str,
         memory_mb: int,
         listener: Listener,
+        deadline: Path | None = None,
     ) -> None:
         self.id = worker_id
         self.version = version.digest
@@ -88,6 +90,7 @@ class WorkerProcess:
                 "stem": version.name,
                 "workspace_root": str(workspace_root),
                 "memory_mb": memory_mb or None,
+                "deadline": str(deadline) if deadline else None,
             }
         )
         self._thread = threading.Thread(target=self._listen, name=f"worker-{worker_id}", daemon=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _TEMPORARY_ENDINGS = (".tmp", ".part", ".crdownload", ".swp", "~")
@@ -56,14 +56,19 @@ def scan(root: Path, extensions: tuple[str, ...] = ()) -> dict[str, tuple[int, i
     status = os.stat(root)
     if not os.path.isdir(root):
         return {os.path.basename(root): (status.st_size, status.st_mtime_ns)}
+    return _scan_folder(os.fspath(root), "", extensions)
+
+
+def _scan_folder(root: str, below: str, extensions: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    """What `scan` gives, for the folder `root` whose own relative path is `below` (empty, or with its slash)."""
     signatures: dict[str, tuple[int, int]] = {}
-    pending = [(os.fspath(root), "")]
+    pending = [(root, below)]
     while pending:
         folder, prefix = pending.pop()
         try:
             entries = os.scandir(folder)
         except (FileNotFoundError, NotADirectoryError):
-            if not prefix:
+            if prefix == below:
                 raise
             continue  # the folder went away between the listing of its parent and now
         with entries:
@@ -80,6 +85,46 @@ def scan(root: Path, extensions: tuple[str, ...] = ()) -> dict[str, tuple[int, i
                     if stat.S_ISREG(status.st_mode):
                         signatures[prefix + name] = (status.st_size, status.st_mtime_ns)
     return signatures
+
+
+def scan_named(root: Path, names: Iterable[str], extensions: tuple[str, ...] = ()) -> dict[str, tuple[int, int]]:
+    """What `scan` would give of these files and folders, by their posix paths relative to the folder `root`.
+
+    Costs what they are, not what the whole folder is. What is gone, or does not count, is left out. Raises
+    PermissionError where something cannot be read.
+    """
+    signatures: dict[str, tuple[int, int]] = {}
+    entered: dict[str, bool] = {"": True}
+    for name in names:
+        parent, _, base = name.rpartition("/")
+        if not base or not _enters(root, parent, entered):
+            continue
+        path = os.path.join(root, name)
+        try:
+            status = os.lstat(path)
+            if stat.S_ISDIR(status.st_mode):
+                if base[0] != ".":
+                    signatures.update(_scan_folder(path, f"{name}/", extensions))
+                continue
+            if not _wanted(base, extensions):
+                continue
+            if stat.S_ISLNK(status.st_mode):
+                status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if stat.S_ISREG(status.st_mode):
+            signatures[name] = (status.st_size, status.st_mtime_ns)
+    return signatures
+
+
+def _enters(root: Path, folder: str, known: dict[str, bool]) -> bool:
+    """Whether a scan comes into `folder`: none of its parts is hidden, or a link."""
+    found = known.get(folder)
+    if found is None:
+        parent, _, base = folder.rpartition("/")
+        found = base[:1] != "." and _enters(root, parent, known) and not os.path.islink(os.path.join(root, folder))
+        known[folder] = found
+    return found
 
 
 def _wanted(name: str, extensions: tuple[str, ...]) -> bool:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from flowstead.flow.errors import StepFailure
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    from flowstead.flow.triggers import Trigger
+
+class Times(Protocol):
+    """When a trigger with times of day, or a cron expression, is due; see Trigger."""
+
+    @property
+    def time(self) -> tuple[str, ...]: ...
+
+    @property
+    def cron(self) -> str | None: ...
+
+    @property
+    def timezone(self) -> str | None: ...
 
 
-def next_slot(trigger: Trigger, after: datetime) -> datetime:
+def next_slot(trigger: Times, after: datetime) -> datetime:
     """The first moment after `after` at which a trigger with times of day, or a cron expression, is due; both in UTC.
 
     A time that the clock skips in spring comes due once, right after the gap by as much; one that comes twice in
@@ -27,6 +38,24 @@ def next_slot(trigger: Trigger, after: datetime) -> datetime:
 
         zone = ZoneInfo(trigger.timezone)
     return _next_time(trigger.time, zone, after) if trigger.time else _next_cron(trigger.cron or "", zone, after)
+
+
+def slots_between(trigger: Times, after: datetime, until: datetime, limit: int) -> list[datetime]:
+    """The newest `limit` slots later than `after` and not later than `until`, oldest first; see next_slot.
+
+    The cost follows `limit`, however long ago `after` is.
+    """
+    window = timedelta(hours=1)
+    while True:
+        begin = max(after, until - window)
+        slots: list[datetime] = []
+        slot = next_slot(trigger, begin)
+        while slot <= until:
+            slots.append(slot)
+            slot = next_slot(trigger, slot)
+        if len(slots) >= limit or begin == after:
+            return slots[-limit:]
+        window *= 4
 
 
 def _next_time(times: tuple[str, ...], zone: ZoneInfo | None, after: datetime) -> datetime:

@@ -34,12 +34,21 @@ class _Write(Generic[T]):
 class Ledger:
     """Opens, or begins, the ledger at `path`; the caller holds the workspace's engine lock.
 
-    `durability` is `normal` or `full` (see open_writer); `clock` gives microseconds since the epoch.
+    `durability` is `normal` or `full` (see open_writer); `clock` gives microseconds since the epoch. `guard`, which may
+    be set later too, is called right before each commit: what it raises is raised by `write`, and nothing is committed.
     Raises LedgerTooNew, LedgerDamaged, HomeUnwritable or StorageError.
     """
 
-    def __init__(self, path: Path, *, durability: str = "normal", clock: Callable[[], int] = now_us) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        durability: str = "normal",
+        clock: Callable[[], int] = now_us,
+        guard: Callable[[], None] | None = None,
+    ) -> None:
         self.path = path
+        self.guard = guard
         self._clock = clock
         self._connection = open_writer(path, durability=durability)
         try:
@@ -115,6 +124,8 @@ class Ledger:
                     seq += 1
                     rows.append((seq, at, kind, row_id, change))
                 connection.executemany(sql.PUT_EVENT, rows)
+            if self.guard is not None:
+                self.guard()
             committing = True
             connection.execute("COMMIT")
             self._committed_up_to(seq, batch)

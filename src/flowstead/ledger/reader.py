@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ class LedgerReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._specs: dict[str, FlowSpec] = {}
 
@@ -38,6 +39,16 @@ class LedgerReader:
             if self._connection is None:
                 return []
             return self._connection.execute(statement, parameters).fetchall()
+
+    @contextmanager
+    def snapshot(self) -> Generator[None]:
+        """All that is read within is of one moment. Other threads that use this reader wait meanwhile."""
+        with self._lock:
+            self.rows("BEGIN")
+            try:
+                yield
+            finally:
+                self.rows("ROLLBACK")
 
     def close(self) -> None:
         with self._lock:
@@ -146,19 +157,36 @@ class LedgerReader:
             self._specs[version] = known
         return known
 
-    def file_state(self, flow: str, root: str) -> dict[str, tuple[int, int, str]]:
-        """`path -> (size, mtime_ns, status)` as of the last run on each file."""
-        return {
-            path: (size, mtime_ns, status) for path, size, mtime_ns, status in self.rows(sql.FILE_STATE, (flow, root))
-        }
+    def file_state(self, flow: str, root: str, paths: Iterable[str] | None = None) -> dict[str, tuple[int, int, str]]:
+        """`path -> (size, mtime_ns, status)` as of the last run on each file, or on each of `paths`."""
+        if paths is None:
+            rows = self.rows(sql.FILE_STATE, (flow, root))
+        else:
+            rows = self.rows(sql.FILE_STATE_OF, (json.dumps(list(paths)), flow, root))
+        return {path: (size, mtime_ns, status) for path, size, mtime_ns, status in rows}
 
-    def open_sources(self, flow: str, root: str, statuses: Sequence[str]) -> set[str | None]:
-        """Source paths with a run in one of `statuses` (None: the whole root has one)."""
-        return {row[0] for row in self.rows(sql.OPEN_SOURCES, (json.dumps(statuses), flow, root))}
+    def sources_ahead(self, flow: str, root: str, statuses: Sequence[str]) -> dict[str | None, bool]:
+        """Source paths with a run in one of `statuses` (None: the whole root has one), and whether that has begun."""
+        rows = self.rows(sql.SOURCES_AHEAD, (json.dumps(statuses), flow, root))
+        return {path: bool(begun) for path, begun in rows}
 
     def interrupted_files(self, flow: str, root: str) -> dict[str, tuple[int, int]]:
         """`path -> (size, mtime_ns)` of files whose last run was interrupted, as they were then."""
         return {path: (size, mtime_ns) for path, size, mtime_ns in self.rows(sql.INTERRUPTED_FILES, (flow, root))}
+
+    def schedule(self, flow: str) -> tuple[str, int] | None:
+        """`(trigger, considered until)` of a flow's schedule; None where none was considered."""
+        rows = self.rows(sql.SCHEDULE, (flow,))
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    def newest_slot(self, flow: str, trigger: str) -> str | None:
+        """The last slot (ISO 8601) of this schedule that has a run."""
+        rows = self.rows(sql.NEWEST_SLOT, (flow, trigger))
+        return rows[0][0] if rows else None
+
+    def slot_waits(self, flow: str) -> bool:
+        """Whether a run that the flow's schedule queued has not begun yet."""
+        return bool(self.rows(sql.SLOT_WAITS, (flow,)))
 
     def events(self, after: int, limit: int = 1000) -> list[tuple[int, int, str, str, str]]:
         """`(seq, at, kind, id, change)` of the events after a number, in order."""
@@ -168,6 +196,16 @@ class LedgerReader:
         """The number of the newest event; 0 when there is none."""
         rows = self.rows(sql.LAST_EVENT)
         return rows[0][0] if rows else 0
+
+    def first_event(self) -> int:
+        """The number of the oldest event that is kept; 0 when there is none."""
+        rows = self.rows(sql.FIRST_EVENT)
+        return rows[0][0] if rows else 0
+
+    def meta(self, key: str) -> str | None:
+        """What is noted under a key."""
+        rows = self.rows(sql.GET_META, (key,))
+        return rows[0][0] if rows else None
 
     def next_due_time(self, after: int) -> int | None:
         """When the next delayed run is due, in microseconds; None when none waits."""

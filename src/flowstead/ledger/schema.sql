@@ -41,7 +41,8 @@ CREATE TABLE runs (
     summary      TEXT,
     metadata     TEXT NOT NULL DEFAULT '{}',
     error        TEXT,
-    retry_of     TEXT
+    retry_of     TEXT,
+    generation   INTEGER NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX runs_by_key ON runs (flow, key) WHERE key IS NOT NULL;
 CREATE INDEX runs_by_status ON runs (status, number);
@@ -106,7 +107,15 @@ CREATE TABLE file_state (
     status      TEXT NOT NULL,
     run_id      TEXT NOT NULL,
     recorded_at INTEGER NOT NULL,
+    epoch       INTEGER NOT NULL DEFAULT 0,
+    generation  INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (flow, root, path)
+) WITHOUT ROWID;
+
+CREATE TABLE schedules (
+    flow             TEXT PRIMARY KEY,
+    trigger          TEXT NOT NULL,
+    considered_until INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE events (

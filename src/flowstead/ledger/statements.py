@@ -1,4 +1,7 @@
-"""Every SQL statement of the ledger, by name. A transition names the states that it may leave."""
+"""Every SQL statement of the ledger, by name. A transition names the states that it may leave.
+
+`epoch` of a run is that of its last change, and `generation` 0 says that this machine made it; see merging.py.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ from collections.abc import Mapping
 
 # -- runs -------------------------------------------------------------------------------------------------------
 
-INSERT_RUN = """
+_EPOCH = "coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'epoch'), 0)"
+
+INSERT_RUN = f"""
 INSERT INTO runs (id, flow, group_name, version, status, trigger, source_root, source_path, params, key, due_at,
-                  queued_at, retry_of, metadata)
-VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                  queued_at, retry_of, metadata, epoch)
+VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, {_EPOCH})
 ON CONFLICT (flow, key) WHERE key IS NOT NULL DO NOTHING
 """
 
@@ -34,11 +39,11 @@ ORDER BY number
 
 NEXT_DUE_TIME = "SELECT min(due_at) FROM runs WHERE status = 'queued' AND due_at > ?"
 
-CLAIM_RUN = """
-UPDATE runs SET status = ?, attempt = attempt + 1, token = ?, epoch = ?, worker = ?,
+CLAIM_RUN = f"""
+UPDATE runs SET status = ?, attempt = attempt + 1, token = ?, epoch = ?, generation = 0, worker = ?,
                 started_at = coalesce(started_at, ?), finished_at = NULL, error = NULL
 WHERE id = ? AND status = 'queued'
-  AND ? >= coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'epoch'), 0)
+  AND ? >= {_EPOCH}
 """
 
 RUN_RUNNING = """
@@ -73,20 +78,21 @@ WHERE id = ? AND token = ? AND epoch = ? AND status IN ('starting', 'running')
 
 REQUEST_CANCEL = "UPDATE runs SET status = 'cancelling' WHERE id = ? AND status IN ('starting', 'running', 'waiting')"
 
-CANCEL_IDLE = """
-UPDATE runs SET status = 'cancelled', finished_at = ?, error = NULL
+CANCEL_IDLE = f"""
+UPDATE runs SET status = 'cancelled', finished_at = ?, error = NULL, epoch = {_EPOCH}, generation = 0
 WHERE id = ? AND status IN ('queued', 'interrupted')
 """
 
-RESUME_RUN = """
-UPDATE runs SET status = 'queued', due_at = ?, losses = 0, finished_at = NULL, error = NULL
+RESUME_RUN = f"""
+UPDATE runs SET status = 'queued', due_at = ?, losses = 0, finished_at = NULL, error = NULL, epoch = {_EPOCH},
+                generation = 0
 WHERE id = ? AND status = 'interrupted'
 """
 
 ABANDONED = "SELECT id, status, worker, flow FROM runs WHERE status IN ('starting', 'running', 'cancelling')"
 
-ABANDON_RUN = """
-UPDATE runs SET status = ?, finished_at = ?, token = NULL, error = ?
+ABANDON_RUN = f"""
+UPDATE runs SET status = ?, finished_at = ?, token = NULL, error = ?, epoch = {_EPOCH}, generation = 0
 WHERE id = ? AND status IN ('starting', 'running', 'cancelling')
 """
 
@@ -99,6 +105,7 @@ RUN_FILTERS = {"flow": "flow = ?", "status": "status = ?", "before": "number < ?
 RUNS_BY_ID_PART = "SELECT id FROM runs WHERE id >= ? AND id < ? LIMIT 3"
 RUNS_BY_ID_END = "SELECT id FROM runs WHERE id LIKE ? ESCAPE '\\' LIMIT 3"
 RUN_SOURCE = "SELECT flow, source_root FROM runs WHERE id = ?"
+SOURCE_ROOTS = "SELECT DISTINCT source_root FROM runs WHERE source_root IS NOT NULL"
 RUN_LOSSES = f"SELECT {_LOSSES} FROM runs WHERE id = ?"
 
 OPEN_RUNS = """
@@ -106,11 +113,11 @@ SELECT id FROM runs WHERE status IN (SELECT value FROM json_each(?)) AND (? IS N
 """
 
 
-# The runs that the latest events tell the end of.
+# The runs of this machine that the latest events tell the end of.
 LATELY_ENDED = f"""
 SELECT {RUN_COLUMNS} FROM runs
 WHERE id IN (SELECT id FROM (SELECT kind, id FROM events ORDER BY seq DESC LIMIT ?) WHERE kind = 'run')
-  AND status IN ('succeeded', 'failed', 'rejected', 'cancelled')
+  AND status IN ('succeeded', 'failed', 'rejected', 'cancelled') AND generation = 0
 """
 
 
@@ -174,6 +181,11 @@ SELECT run_id, step, attempt, status, started_at, finished_at, output_kind, outp
 FROM step_runs WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY run_id, step, attempt
 """
 
+# Which of these paths a step has given out.
+OUTPUTS_ON_RECORD = """
+SELECT DISTINCT output_path FROM step_runs WHERE output_path IN (SELECT value FROM json_each(?))
+"""
+
 # -- items ------------------------------------------------------------------------------------------------------
 
 PUT_ITEM = """
@@ -223,25 +235,55 @@ INSERT INTO run_files (run_id, path, size, mtime_ns) VALUES (?, ?, ?, ?) ON CONF
 
 HAS_RUN_FILES = "SELECT 1 FROM run_files WHERE run_id = ? LIMIT 1"
 
-RECORD_FILES = """
-INSERT INTO file_state (flow, root, path, size, mtime_ns, status, run_id, recorded_at)
-SELECT ?, ?, path, size, mtime_ns, ?, run_id, ? FROM run_files WHERE run_id = ?
+RECORD_FILES = f"""
+INSERT INTO file_state (flow, root, path, size, mtime_ns, status, run_id, recorded_at, epoch)
+SELECT ?, ?, path, size, mtime_ns, ?, run_id, ?, {_EPOCH} FROM run_files WHERE run_id = ?
 ON CONFLICT (flow, root, path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns,
-    status = excluded.status, run_id = excluded.run_id, recorded_at = excluded.recorded_at
+    status = excluded.status, run_id = excluded.run_id, recorded_at = excluded.recorded_at,
+    epoch = excluded.epoch, generation = 0
 """
 
 DROP_RUN_FILES = "DELETE FROM run_files WHERE run_id = ?"
 
 FILE_STATE = "SELECT path, size, mtime_ns, status FROM file_state WHERE flow = ? AND root = ?"
 
-OPEN_SOURCES = """
-SELECT source_path FROM runs
+FILE_STATE_OF = """
+SELECT file_state.path, size, mtime_ns, status FROM json_each(?) CROSS JOIN file_state ON file_state.path = value
+WHERE flow = ? AND file_state.root = ?
+"""
+
+FILE_ROOTS = "SELECT DISTINCT root FROM file_state"
+RENAME_RUN_ROOT = "UPDATE runs SET source_root = ? WHERE source_root = ?"
+RENAME_FILE_ROOT = "UPDATE OR REPLACE file_state SET root = ? WHERE root = ?"
+
+SOURCES_AHEAD = """
+SELECT source_path, status != 'queued' OR attempt > 0 FROM runs
 WHERE status IN (SELECT value FROM json_each(?)) AND +flow = ? AND source_root = ?
 """
 
 INTERRUPTED_FILES = """
 SELECT path, size, mtime_ns FROM runs JOIN run_files ON run_id = id
 WHERE status = 'interrupted' AND +flow = ? AND source_root = ? ORDER BY number
+"""
+
+# -- schedules --------------------------------------------------------------------------------------------------
+
+PUT_SCHEDULE = """
+INSERT INTO schedules (flow, trigger, considered_until) VALUES (?, ?, ?)
+ON CONFLICT (flow) DO UPDATE SET trigger = excluded.trigger, considered_until = excluded.considered_until
+"""
+
+SCHEDULE = "SELECT trigger, considered_until FROM schedules WHERE flow = ?"
+
+# Keys of slots sort by time: `slot:2026-03-29T01:30:00.000Z:<trigger>`, for runs of single files with their path.
+NEWEST_SLOT = """
+SELECT substr(key, 6, 24) FROM runs
+WHERE flow = ? AND key >= 'slot:' AND key < 'slot;' AND substr(key, 31, 12) = ? ORDER BY key DESC LIMIT 1
+"""
+
+SLOT_WAITS = """
+SELECT 1 FROM runs INDEXED BY runs_queued WHERE status = 'queued' AND flow = ? AND attempt = 0 AND trigger = 'schedule'
+LIMIT 1
 """
 
 # -- flows ------------------------------------------------------------------------------------------------------
@@ -263,10 +305,13 @@ VERSION_SPEC = "SELECT spec FROM flow_versions WHERE digest = ?"
 
 PUT_EVENT = "INSERT INTO events (seq, at, kind, id, change) VALUES (?, ?, ?, ?, ?)"
 LAST_EVENT = "SELECT coalesce(max(seq), 0) FROM events"
+FIRST_EVENT = "SELECT coalesce(min(seq), 0) FROM events"
 EVENTS_AFTER = "SELECT seq, at, kind, id, change FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
 
 GET_META = "SELECT value FROM meta WHERE key = ?"
 PUT_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+
+DROP_META = "DELETE FROM meta WHERE key = ?"
 
 EXPIRED_RUNS = """
 SELECT id FROM runs
@@ -283,3 +328,70 @@ FORGET_RUN = (
 )
 # The newest event always stays, so that a number is never given twice.
 FORGET_EVENTS = "DELETE FROM events WHERE at < ? AND seq < (SELECT max(seq) FROM events)"
+
+# -- published state --------------------------------------------------------------------------------------------
+
+PUBLISHED_RUN = (
+    *("id", "flow", "group_name", "version", "status", "trigger", "source_root", "source_path", "attempt", "losses"),
+    *("params", "key", "due_at", "queued_at", "started_at", "finished_at", "summary", "metadata", "error", "retry_of"),
+    "epoch",
+)
+PUBLISHED_STEP = (
+    *("run_id", "step", "attempt", "status", "started_at", "finished_at", "output_kind", "output_path", "rows"),
+    *("items_total", "items_done", "items_failed", "error"),
+)
+PUBLISHED_FILE = ("flow", "root", "path", "size", "mtime_ns", "status", "run_id", "recorded_at", "epoch")
+
+
+def _columns(names: tuple[str, ...]) -> str:
+    return ", ".join(names)
+
+
+_OF_THESE = "IN (SELECT value FROM json_each(?))"
+
+# Those of these runs that this machine changed last: what was merged from others is published already.
+RUNS_TO_PUBLISH = f"SELECT {_columns(PUBLISHED_RUN)} FROM runs WHERE id {_OF_THESE} AND generation = 0 ORDER BY number"
+STEPS_TO_PUBLISH = f"SELECT {_columns(PUBLISHED_STEP)} FROM step_runs WHERE run_id {_OF_THESE}"
+PUBLISHED_ARTIFACTS = f"""
+SELECT run_id, path, step, name, kind, info, created_at FROM artifacts WHERE run_id {_OF_THESE}
+ORDER BY created_at, path
+"""
+RUN_FILES = f"SELECT run_id, path, size, mtime_ns FROM run_files WHERE run_id {_OF_THESE}"
+VERSION_SPECS = f"SELECT digest, spec FROM flow_versions WHERE digest {_OF_THESE}"
+FILES_OF_RUN = f"SELECT {_columns(PUBLISHED_FILE)} FROM file_state WHERE flow = ? AND root = ? AND run_id = ?"
+FILE_OF_RUN = f"{FILES_OF_RUN} AND path = ?"
+RUNS_KNOWN = f"SELECT id FROM runs WHERE id {_OF_THESE}"
+RUNS_OF_OTHERS = f"{RUNS_KNOWN} AND generation > 0"
+
+MERGED_RUNS = f"SELECT id, epoch, generation, status FROM runs WHERE id {_OF_THESE}"
+MERGED_STEPS = f"SELECT {_columns(PUBLISHED_STEP)}, checkpoint FROM step_runs WHERE run_id {_OF_THESE}"
+
+MERGE_RUN = f"""
+INSERT INTO runs ({_columns(PUBLISHED_RUN)}, generation) VALUES ({", ".join("?" * len(PUBLISHED_RUN))}, ?)
+ON CONFLICT (id) DO UPDATE SET token = NULL, generation = excluded.generation,
+    {", ".join(f"{name} = excluded.{name}" for name in PUBLISHED_RUN[1:])}
+"""
+MERGE_STEP = f"""
+INSERT INTO step_runs ({_columns(PUBLISHED_STEP)}, checkpoint) VALUES ({", ".join("?" * len(PUBLISHED_STEP))}, ?)
+"""
+MERGE_FILE = f"""
+INSERT INTO file_state ({_columns(PUBLISHED_FILE)}, generation) VALUES ({", ".join("?" * len(PUBLISHED_FILE))}, ?)
+ON CONFLICT (flow, root, path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns,
+    status = excluded.status, run_id = excluded.run_id, recorded_at = excluded.recorded_at,
+    epoch = excluded.epoch, generation = excluded.generation
+WHERE excluded.epoch > file_state.epoch
+   OR (excluded.epoch = file_state.epoch AND excluded.generation > file_state.generation
+       AND NOT (file_state.generation = 0 AND ?))
+"""
+DROP_STEPS = "DELETE FROM step_runs WHERE run_id = ?"
+DROP_RUN_ARTIFACTS = "DELETE FROM artifacts WHERE run_id = ?"
+DROP_ITEMS = "DELETE FROM items WHERE run_id = ? AND step = ?"
+
+KEEP_RUN = "UPDATE runs SET generation = 0 WHERE id = ?"
+LIFT_KEPT = f"UPDATE runs SET epoch = ? WHERE id {_OF_THESE} AND generation = 0 RETURNING id, status"
+RUN_OF_KEY = "SELECT id, epoch, generation, status FROM runs WHERE flow = ? AND key = ? AND id != ?"
+DROP_KEY = "UPDATE runs SET key = NULL, generation = 0 WHERE id = ?"
+CANCEL_RIVAL = """
+UPDATE runs SET status = 'cancelled', finished_at = ?, error = ?, token = NULL, key = NULL, generation = 0
+WHERE id = ?
+"""

@@ -7,11 +7,17 @@ FlowsteadError
 │   ├── WorkspaceNotFound
 │   ├── FlowNotFound
 │   └── RunNotFound
-├── WorkspaceBusy           4   another process owns it
+├── WorkspaceBusy           4   another process of this machine has it
+├── WorkspaceOwned          4   another workstation owns it
+├── OwnershipLost           4   this workstation owned it, and does no longer
 ├── WorkspaceUntrusted      4
 ├── FlowBroken              1   the module cannot be described
 ├── TransitionRefused       1   the run is not in a state that allows this
 ├── StaleWriter             1   a write came with an old attempt token or epoch
+├── DaemonRunning           4   there can be only one
+├── DaemonUnreachable       1   nobody answers where the daemon should
+│   ├── DaemonLost              it went away in the middle of an answer
+│   └── DaemonUnresponsive      it is there, and says nothing
 └── StorageError            1
     ├── LedgerTooNew
     ├── LedgerDamaged
@@ -81,6 +87,18 @@ class WorkspaceBusy(FlowsteadError):
     exit_code = 4
 
 
+class WorkspaceOwned(FlowsteadError):
+    code = "workspace-owned"
+    exit_code = 4
+    default_hint = "Ask for it with: flowstead workspace request-control"
+
+
+class OwnershipLost(FlowsteadError):
+    code = "ownership-lost"
+    exit_code = 4
+    default_hint = "See who owns the workspace with: flowstead workspace status"
+
+
 class WorkspaceUntrusted(FlowsteadError):
     code = "workspace-untrusted"
     exit_code = 4
@@ -97,6 +115,27 @@ class TransitionRefused(FlowsteadError):
 class StaleWriter(FlowsteadError):
     code = "stale-writer"
     default_hint = "Another attempt of this run has taken over; nothing of this write was recorded."
+
+
+class DaemonRunning(FlowsteadError):
+    code = "daemon-running"
+    exit_code = 4
+    default_hint = "See: flowstead daemon status"
+
+
+class DaemonUnreachable(FlowsteadError):
+    code = "daemon-unreachable"
+    default_hint = "Start the daemon with: flowstead daemon start"
+
+
+class DaemonLost(DaemonUnreachable):
+    code = "daemon-lost"
+    default_hint = "See what happened with: flowstead daemon status"
+
+
+class DaemonUnresponsive(DaemonUnreachable):
+    code = "daemon-unresponsive"
+    default_hint = "End it, and what it runs, with: flowstead daemon kill"
 
 
 class StorageError(FlowsteadError):

@@ -21,6 +21,15 @@ ENDED = ("succeeded", "failed", "rejected", "cancelled")
 STATUSES = (*OPEN, *ENDED, "interrupted")
 
 
+def supersedes(version: tuple[int, int], status: str, before: tuple[int, int], status_before: str) -> bool:
+    """Whether one published state of a run takes the place of another.
+
+    A version is `(epoch, generation)`: that of the last change, and in which it was published. The later stands, but
+    who did not know that a run had ended does not reopen it.
+    """
+    return version > before and (status in ENDED or status_before not in ENDED)
+
+
 def now_us() -> int:
     """The wall clock in microseconds since the epoch (UTC), the unit of every time in the ledger."""
     return time.time_ns() // 1000

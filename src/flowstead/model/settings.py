@@ -9,6 +9,8 @@ from typing import cast
 
 from flowstead.model.errors import UsageError
 
+_CHOICES = {"durability": ("normal", "full"), "watch": ("auto", "poll", "notify")}
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -18,14 +20,20 @@ class Settings:
     parallel_groups: tuple[str, ...] = ()
     durability: str = "normal"
     cancel_grace: float = 10.0
+    handover_grace: float = 120.0
     resume_limit: int = 3
     worker_max_runs: int = 10_000
     worker_recycle_mb: int = 2048
     worker_memory_mb: int = 0
     describe_timeout: float = 10.0
     load_timeout: float = 60.0
+    preview_memory_mb: int = 1024
     retention_days: int = 90
     retention_runs: int = 100_000
+    watch: str = "auto"
+    daemon_port: int = 0
+    daemon_grace: float = 10.0
+    daemon_log_mb: int = 10
 
     @property
     def slots(self) -> int:
@@ -59,9 +67,10 @@ class Settings:
 
 
 def _checked(name: str, value: object, default: object, path: Path) -> object:
-    if name == "durability":
-        if value not in ("normal", "full"):
-            raise _bad(f'settings.toml: durability is "normal" or "full", not {value!r}.', path)
+    if name in _CHOICES:
+        if value not in _CHOICES[name]:
+            *most, last = (f'"{each}"' for each in _CHOICES[name])
+            raise _bad(f"settings.toml: {name} is {', '.join(most)} or {last}, not {value!r}.", path)
         return value
     if isinstance(default, tuple):
         names = cast("list[object]", value) if isinstance(value, list) else [None]

@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+SECONDS_BETWEEN_LOOKS = 5.0
+
 
 def main() -> int:
     from flowstead.worker.channel import PROTOCOL, Channel
@@ -19,13 +21,16 @@ def main() -> int:
     os.dup2(2, 1)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
-    _die_with_the_engine(channel)
+    ownership = _Ownership()
+    _die_with_the_engine(channel, ownership)
 
     start = channel.receive()
     if start["protocol"] != PROTOCOL:
         channel.send({"type": "broken", "protocol": PROTOCOL, "error": _other_protocol(start["protocol"])})
         return 1
     _limit_memory(start.get("memory_mb"))
+    if start.get("deadline"):
+        ownership.deadline = Path(start["deadline"])
     origin, root = Path(start["origin"]), Path(start["workspace_root"])
     from flowstead.flow.loading import load_version
 
@@ -85,16 +90,33 @@ def _limit_memory(megabytes: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def _die_with_the_engine(channel: Any) -> None:
-    """Ends this process, and on POSIX its whole group, once nobody holds the other end of the engine's pipe."""
+class _Ownership:
+    """Whether the engine still owns the workspace, once it has told where that is written."""
+
+    deadline: Path | None = None
+
+    def is_over(self) -> bool:
+        from flowstead.worker.deadline import has_passed
+
+        return self.deadline is not None and has_passed(self.deadline)
+
+
+def _die_with_the_engine(channel: Any, ownership: _Ownership) -> None:
+    """Ends this process, and on POSIX its whole group, once its engine is gone or no longer owns the workspace.
+
+    The engine is gone when nobody holds the other end of its pipe.
+    """
     if sys.platform == "win32":
         import ctypes
 
-        synchronize = 0x00100000
+        synchronize, timed_out = 0x00100000, 0x102
         handle = ctypes.windll.kernel32.OpenProcess(synchronize, False, os.getppid())
 
         def watch() -> None:
-            ctypes.windll.kernel32.WaitForSingleObject(handle, 0xFFFFFFFF)
+            milliseconds = int(SECONDS_BETWEEN_LOOKS * 1000)
+            while ctypes.windll.kernel32.WaitForSingleObject(handle, milliseconds) == timed_out:
+                if ownership.is_over():
+                    break
             os._exit(1)
     else:
         import select
@@ -106,7 +128,8 @@ def _die_with_the_engine(channel: Any) -> None:
         def watch() -> None:
             poll = select.poll()
             poll.register(channel.read_fd, 0)  # no data, only the hang-up
-            while not poll.poll():
+            # Not until the deadline itself: a machine that sleeps wakes up with the rest of that time still to wait.
+            while not poll.poll(SECONDS_BETWEEN_LOOKS * 1000) and not ownership.is_over():
                 pass
             if os.getpgrp() == os.getpid():
                 os.killpg(0, signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -257,7 +258,7 @@ def _output(value: Any) -> tuple[str, int | None, str | None]:
         return "none", None, None
     if isinstance(value, Path):
         try:
-            return "path", None, str(value.absolute()) if value.exists() else None
+            return "path", None, os.path.abspath(value) if value.exists() else None
         except OSError:
             return "path", None, None
     if isinstance(value, Batch):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from flowstead.model.errors import HomeUnwritable
+from flowstead.model.lock_holder import NOTE_AT, is_held, note_of, try_lock
 
 
 class ProcessLock:
@@ -33,7 +33,7 @@ class ProcessLock:
         except OSError as error:
             raise HomeUnwritable(f"Cannot write {self.path}: {error.strerror}.") from error
         for _ in range(5):
-            if _lock(fd):
+            if try_lock(fd):
                 break
             time.sleep(0.002)  # race: someone may only be looking whether it is held
         else:
@@ -42,7 +42,7 @@ class ProcessLock:
         self._fd = fd
         note = json.dumps({"pid": os.getpid(), "command": command, "since": int(time.time())}).encode()
         os.ftruncate(fd, 0)
-        os.lseek(fd, _NOTE_AT, os.SEEK_SET)
+        os.lseek(fd, NOTE_AT, os.SEEK_SET)
         try:
             os.write(fd, note)
         except OSError:
@@ -51,51 +51,20 @@ class ProcessLock:
 
     def is_held(self) -> bool:
         """Whether a process holds the lock now."""
-        try:
-            fd = os.open(self.path, os.O_RDWR)
-        except OSError:
-            return False
-        try:
-            return not _lock(fd, shared=True)
-        finally:
-            os.close(fd)
+        return is_held(self.path)
 
     def holder(self) -> dict[str, Any]:
         """What the holder noted about itself; empty when that cannot be read."""
+        return note_of(self.path)
+
+    def is_in_place(self) -> bool:
+        """Whether the file that this process holds is still the one at `path`: else others may hold another there."""
         try:
-            data = self.path.read_bytes()
-            return json.loads(data[_NOTE_AT:] or b"{}")
-        except (OSError, ValueError):
-            return {}
+            return self._fd is not None and os.path.samestat(os.fstat(self._fd), os.stat(self.path))
+        except OSError:
+            return False
 
     def release(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    # Windows refuses reads of a locked byte, so the note begins after it.
-    _NOTE_AT = 1
-
-    def _lock(fd: int, *, shared: bool = False) -> bool:
-        try:
-            os.lseek(fd, 0, os.SEEK_SET)
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    _NOTE_AT = 0
-
-    def _lock(fd: int, *, shared: bool = False) -> bool:
-        import fcntl
-
-        try:
-            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from flowstead.model.errors import HomeUnwritable, WorkspaceUntrusted
+from flowstead.model.errors import WorkspaceUntrusted
 from flowstead.model.run import now_us
+from flowstead.workspace.known import machine_database
 from flowstead.workspace.layout import WorkspaceLayout, home
 
 
@@ -32,17 +33,10 @@ def require_trust(layout: WorkspaceLayout) -> None:
 
 def trust(root: Path) -> None:
     """Remembers, in `machine.sqlite3` of the home, that the workspace at `root` is trusted. Raises HomeUnwritable."""
-    try:
-        home().mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(_database(), timeout=10)) as connection, connection:
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS trusted_workspaces (path TEXT PRIMARY KEY, trusted_at INTEGER NOT NULL)"
-            )
-            connection.execute(
-                "INSERT INTO trusted_workspaces VALUES (?, ?) ON CONFLICT DO NOTHING", (str(root.resolve()), now_us())
-            )
-    except (OSError, sqlite3.Error) as error:
-        raise HomeUnwritable(f"Cannot write {_database()}: {error}.") from error
+    with machine_database() as connection:
+        connection.execute(
+            "INSERT INTO trusted_workspaces VALUES (?, ?) ON CONFLICT DO NOTHING", (str(root.resolve()), now_us())
+        )
 
 
 def writable_by_others(layout: WorkspaceLayout) -> str | None:
@@ -89,12 +83,8 @@ def _only_mine(gid: int) -> bool:
     return gid == me.pw_gid and not [member for member in group.gr_mem if member != me.pw_name]
 
 
-def _database() -> Path:
-    return home() / "machine.sqlite3"
-
-
 def _is_trusted(root: Path) -> bool:
-    database = _database()
+    database = home() / "machine.sqlite3"
     if not database.exists():
         return False
     try:

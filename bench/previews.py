@@ -1,0 +1,62 @@
+"""Rows about looking at files: a table too large for memory, read by a warm child."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from bench.rows import Measurement, Reach, Row, Sample, Samples, Setting
+from bench.workspaces import Workspace
+from flowstead.client import Client
+from flowstead.daemon.embedded import embedded
+
+_TABLE = """
+COPY (
+    SELECT i AS id, random() * 1e6 AS amount, CAST(random() * 1000 AS INTEGER) AS quantity,
+           'carrier ' || CAST(random() * 16 AS INTEGER) AS carrier, md5(CAST(i AS VARCHAR)) AS token,
+           TIMESTAMP '2013-01-01' + to_seconds(CAST(random() * 31e6 AS BIGINT)) AS departed,
+           CASE WHEN random() < 0.1 THEN NULL ELSE random() * 100 END AS delay, random() < 0.5 AS late,
+           'note ' || CAST(random() * 1e9 AS BIGINT) AS note
+    FROM range({}) AS numbers(i)
+) TO '{}' (FORMAT parquet)
+"""
+
+
+def large_table(setting: Setting) -> Samples:
+    workspace = Workspace(setting.folder)
+    path = workspace.root / "large.parquet"
+    rows = setting.size(15_000_000, 300_000)
+    with duckdb.connect() as connection:
+        connection.execute(_TABLE.format(rows, path))
+    with Client(embedded(workspace.root, command="bench")) as client:
+        while True:
+            page, page_took = _timed(lambda: client.table_page("large.parquet", limit=100))
+            found, found_took = _timed(lambda: client.table_statistics("large.parquet"))
+            if page["total"] != rows or len(page["rows"]) != 100 or found["rows"] != rows:
+                raise RuntimeError("The page or the statistics are not those of the table.")
+            head, head_took = _timed(lambda: pl.scan_parquet(path).head(100).collect())
+            _, whole_took = _timed(lambda: pl.scan_parquet(path).select(pl.all().null_count()).collect())
+            if head.height != 100:
+                raise RuntimeError("Polars gave another page.")
+            yield Sample(page_took, head_took), Sample(found_took, whole_took)
+
+
+def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    begun = time.perf_counter()
+    answer = call()
+    return answer, (time.perf_counter() - begun) * 1e3
+
+
+MEASUREMENTS = (
+    Measurement(
+        (
+            Row("parquet-page", "the first 100 rows of a 1 GB Parquet file", "ms", "Polars, 100 rows", Reach(300)),
+            Row("parquet-statistics", "what is in its columns", "ms", "Polars, nulls counted", Reach(2000)),
+        ),
+        large_table,
+    ),
+)

@@ -1,0 +1,83 @@
+"""What can be asked of the daemon itself, and the way from it to a workspace."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from flowstead.client.client import Client
+from flowstead.client.finding import find_daemon, transport_to
+from flowstead.client.http import HttpTransport
+from flowstead.model.errors import DaemonUnreachable
+from flowstead.model.home import home
+
+
+class MachineClient:
+    """The daemon as a surface sees it; answers are the JSON of the routes of the same names. Use it with `with`.
+
+    Every call raises DaemonUnreachable when nobody answers.
+    """
+
+    def __init__(self, transport: HttpTransport) -> None:
+        self._transport = transport
+
+    def __enter__(self) -> MachineClient:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def health(self) -> dict[str, Any]:
+        """`{status, version, pid, started_at, workspaces}`."""
+        return self._transport.request("GET", "/health", {})
+
+    def workspaces(self) -> dict[str, Any]:
+        """The workspaces that this machine knows, and its collection roots."""
+        return self._transport.request("GET", "/workspaces", {})
+
+    def open(self, path: Path) -> dict[str, Any]:
+        """Opens the workspace at `path`; returns its row, whose `workspace` is its key. Raises WorkspaceNotFound."""
+        return self._transport.request("POST", "/workspaces", {"path": os.path.abspath(path)})
+
+    def close_workspace(self, key: str) -> None:
+        """Closes a workspace: what is under way in it becomes interrupted. Raises NotFound when it is not open."""
+        self._transport.request("POST", f"/workspaces/{key}/close", {})
+
+    def kill_workspace(self, key: str) -> dict[str, Any]:
+        """Stops everything in a workspace by force: `{killed, workers, released}`. Raises NotFound when not open."""
+        return self._transport.request("POST", f"/workspaces/{key}/kill", {})
+
+    def stop(self) -> None:
+        """Asks the daemon to end."""
+        self._transport.request("POST", "/daemon/stop", {})
+
+    def launch_path(self) -> str:
+        """Where a browser gets its session, once, within a minute: a path below the daemon's URL."""
+        return self._transport.request("POST", "/launch-tokens", {})["path"]
+
+    def client(self, key: str) -> Client:
+        """A client of the workspace of that key; it has connections of its own."""
+        return Client(self._transport.at(f"/api/v1/workspaces/{key}"), outlived=True)
+
+
+def connect(workspace: str | Path, *, url: str | None = None, token: str | None = None) -> Client:
+    """A client of the workspace at that path, through the daemon of this machine.
+
+    `url` names another daemon, as `http://127.0.0.1:PORT`, whose `token` is in the file `token` of its home. Raises
+    DaemonUnreachable and WorkspaceNotFound.
+    """
+    transport = HttpTransport(url, token=token) if url is not None else daemon_transport(home())
+    with MachineClient(transport) as machine:
+        return machine.client(machine.open(Path(workspace))["workspace"])
+
+
+def daemon_transport(folder: Path) -> HttpTransport:
+    """The way to the daemon whose home is `folder`. Raises DaemonUnreachable when none serves it."""
+    info = find_daemon(folder)
+    if info is None:
+        raise DaemonUnreachable(f"No daemon serves {folder}.")
+    return transport_to(info, folder)

@@ -1,0 +1,101 @@
+"""The workspaces that one process serves: opened when they are asked for, closed when nobody needs them any more."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from flowstead.daemon.files.readers import READERS
+from flowstead.daemon.workspace_host import WorkspaceHost
+from flowstead.model.errors import NotFound, WorkspaceNotFound
+from flowstead.workspace import known
+from flowstead.workspace.layout import WorkspaceLayout
+
+SECONDS_UNUSED = 60.0
+"""How long a workspace with nothing under way stays open after the last request."""
+
+
+class Machine:
+    """Serves workspaces by their key (the name of their folder on this machine); `command` is what others are told.
+
+    `on_stop` ends the process, where that can be asked for.
+    """
+
+    def __init__(self, *, command: str) -> None:
+        self.command = command
+        self.started = time.time()
+        self.on_stop: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+        self._hosts: dict[str, WorkspaceHost] = {}
+
+    def open(self, root: Path) -> WorkspaceHost:
+        """Opens the workspace at `root`, if it is not open yet. Raises WorkspaceNotFound."""
+        layout = WorkspaceLayout.of(root)
+        with self._lock:
+            host = self._hosts.get(layout.key)
+            if host is None:
+                host = WorkspaceHost(layout.root, command=self.command)
+                self._hosts[layout.key] = host
+                known.remember_served(layout.root)
+        # Not under the lock: a share that hangs must not keep others from their workspaces.
+        host.hold()
+        host.touch()
+        return host
+
+    def host(self, key: str) -> WorkspaceHost:
+        """The workspace of that key; one that is known and not open is opened. Raises WorkspaceNotFound."""
+        with self._lock:
+            host = self._hosts.get(key)
+        if host is not None:
+            host.touch()
+            return host
+        for root in known.known_workspaces():
+            if WorkspaceLayout.of(root).key == key:
+                return self.open(root)
+        raise WorkspaceNotFound(
+            f"No workspace {key} is known on this machine.", hint="Add it with: flowstead workspace add PATH"
+        )
+
+    @property
+    def hosts(self) -> list[WorkspaceHost]:
+        """The workspaces that are open, by name."""
+        with self._lock:
+            return [self._hosts[key] for key in sorted(self._hosts)]
+
+    def tend(self) -> list[str]:
+        """Closes what nobody has asked for of late and where nothing happens by itself; returns the names.
+
+        What another process of this machine had when it was opened is held as soon as that is gone.
+        """
+        closed: list[str] = []
+        for host in self.hosts:
+            if host.needed(SECONDS_UNUSED):
+                host.hold()
+                continue
+            with self._lock:
+                # Race: someone may have asked for it since.
+                if host.needed(SECONDS_UNUSED) or self._hosts.pop(host.layout.key, None) is None:
+                    continue
+            host.close()
+            known.forget_served(host.layout.root)
+            closed.append(host.layout.workspace_id)
+        return closed
+
+    def close_workspace(self, key: str) -> None:
+        """Closes one workspace: what is under way in it becomes interrupted. Raises NotFound when it is not open."""
+        with self._lock:
+            host = self._hosts.pop(key, None)
+        if host is None:
+            raise NotFound(f"No workspace {key} is open here.", code="workspace-not-open")
+        known.forget_served(host.layout.root)
+        host.close()
+
+    def close(self) -> None:
+        """Closes every workspace; the next daemon opens them again."""
+        with self._lock:
+            hosts, self._hosts = list(self._hosts.values()), {}
+        for host in hosts:
+            host.close()
+        READERS.close()

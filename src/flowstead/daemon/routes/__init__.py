@@ -1,0 +1,54 @@
+"""Every request there is, as a function: the same ones in-process and over HTTP.
+
+Handlers of workspace_routes() take a WorkspaceHost, and are below `/workspaces/{workspace}` over HTTP; those of
+machine_routes() take the Machine.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from flowstead.daemon.routes.route import Route
+from flowstead.model.errors import NotFound
+
+_OF_WORKSPACES = ("flows", "runs", "events", "files", "engine", "workspace")
+
+__all__ = ["Route", "find", "machine_routes", "workspace_routes"]
+
+
+def workspace_routes() -> tuple[Route, ...]:
+    return tuple(route for name in _OF_WORKSPACES for route in _routes_in(name))
+
+
+def machine_routes() -> tuple[Route, ...]:
+    return _routes_in("machine")
+
+
+def _routes_in(name: str) -> tuple[Route, ...]:
+    return import_module(f"flowstead.daemon.routes.{name}").ROUTES
+
+
+def find(method: str, path: str) -> tuple[Route, dict[str, str]]:
+    """The workspace route of a request and the values in its path. Raises NotFound."""
+    parts = path.strip("/").split("/")
+    # A command asks for one thing, and need not load what answers the others.
+    for name in sorted(_OF_WORKSPACES, key=lambda name: name != parts[0]):
+        for route in _routes_in(name):
+            values = _match(route, method, parts)
+            if values is not None:
+                return route, values
+    raise NotFound(f"There is no {method} {path}.", code="route-not-found")
+
+
+def _match(route: Route, method: str, parts: list[str]) -> dict[str, str] | None:
+    """The values in the path, if the route is the one that was asked for."""
+    pattern = route.path.strip("/").split("/")
+    if route.method != method or len(pattern) != len(parts):
+        return None
+    values: dict[str, str] = {}
+    for expected, given in zip(pattern, parts, strict=True):
+        if expected.startswith("{"):
+            values[expected[1:-1]] = given
+        elif expected != given:
+            return None
+    return values

@@ -1,0 +1,142 @@
+"""Runs, their logs and what changes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from flowstead.daemon.shapes.errors import Failure
+
+Status = Literal[
+    "queued",
+    "starting",
+    "running",
+    "waiting",
+    "cancelling",
+    "succeeded",
+    "failed",
+    "rejected",
+    "cancelled",
+    "interrupted",
+]
+StepStatus = Literal[
+    "pending", "running", "waiting", "succeeded", "failed", "cancelled", "interrupted", "superseded", "skipped"
+]
+
+
+class FailedItem(TypedDict):
+    """An item of a map that failed or was skipped; `item` counts from 0."""
+
+    item: int
+    status: str
+    error: Failure | None
+
+
+class Step(TypedDict):
+    """The latest attempt at one step of a run; `pending` while there is none."""
+
+    index: int
+    name: str
+    label: str
+    kind: str
+    status: StepStatus
+    attempt: int
+    started_at: str | None
+    finished_at: str | None
+    duration_ms: int | None
+    items_total: int | None
+    items_done: int | None
+    items_failed: int | None
+    output_path: str | None
+    output_kind: str | None
+    rows: int | None
+    error: Failure | None
+    failed_items: NotRequired[list[FailedItem]]
+
+
+class Artifact(TypedDict):
+    """A file that a run kept for people to look at; `path` is below the run's folder."""
+
+    name: str
+    kind: str
+    path: str
+    step: int | None
+    info: dict[str, Any]
+
+
+class Run(TypedDict):
+    """One execution of one version of a flow; `actions` is what may be done with it now."""
+
+    id: str
+    flow: str
+    version: str
+    status: Status
+    trigger: str
+    source_path: str | None
+    attempt: int
+    params: dict[str, Any]
+    key: str | None
+    queued_at: str
+    started_at: str | None
+    finished_at: str | None
+    duration_ms: int | None
+    summary: str | None
+    metadata: dict[str, Any]
+    error: Failure | None
+    retry_of: str | None
+    steps: list[Step]
+    artifacts: list[Artifact]
+    actions: list[Literal["cancel", "retry", "resume"]]
+
+
+class RunDetails(Run):
+    """A run, and the folder of what it left."""
+
+    folder: str
+
+
+class RunPage(TypedDict):
+    """Runs, newest first; `next` is the cursor of the next page."""
+
+    runs: list[Run]
+    next: int | None
+
+
+class Runs(TypedDict):
+    runs: list[Run]
+
+
+class Started(TypedDict):
+    """Ids of runs: new ones, ones that go on, ones that were waiting already. Follow them from event `after`."""
+
+    started: list[str]
+    resumed: list[str]
+    waiting: list[str]
+    after: int
+    source: NotRequired[str | None]
+    files: NotRequired[int | None]
+    failed_before: NotRequired[int]
+
+
+class LogLine(TypedDict):
+    """One line of a run's log."""
+
+    seq: int
+    timestamp: str
+    level: str
+    event: str
+    message: str
+    data: dict[str, Any]
+    context: dict[str, Any]
+
+
+class Event(TypedDict):
+    """One change. A view is the fold `rows[kind][id] = row`; `row` is the run that it belongs to, as it is by now."""
+
+    seq: int
+    at: str
+    kind: str
+    id: str
+    change: str
+    row: Run | None
