@@ -42,7 +42,7 @@ def test_workers_die_although_the_engine_hangs(home: Path, workspace: Any, quick
     key = host.layout.key
     start(host, "waits")
     until((workspace.flow_modules / "reached").exists, "the step began")
-    workers = [each for each in psutil.Process().children() if "flowstead.worker" in each.cmdline()]
+    workers = [psutil.Process(session.worker.process.pid) for session in host.engine.dispatcher._sessions.values()]
     assert workers
     with host.engine.dispatcher._lock:  # as a thread would that waits for a folder which does not answer
         told = killing.kill_workspace(machine, key)

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from engine_bench import ended, start_one
+from engine_bench import ended, start_one, wait_until
 
 from flowstead.model.errors import WorkspaceBusy
 
@@ -107,6 +107,8 @@ def test_an_engine_whose_epoch_is_over_writes_nothing_more(bench, workspace, sig
     engine = bench.engine()
     run_id = start_one(engine, "gated")
     signals.line()
+    # Race: the step is reached a moment before it is on record that a worker which had to be started runs it.
+    wait_until(engine, lambda: engine.ledger.reader.run(run_id).status == "running")
     worker = engine.dispatcher.session(run_id).worker
     with closing(sqlite3.connect(bench.layout.ledger)) as other, other:
         other.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'epoch'")
