@@ -12,6 +12,9 @@ import pytest
 
 COMPLETE_RUN = os.environ.get("FLOWSTEAD_TEST_ALL") == "1"
 
+# Daemons of tests keep no pool, unless the test asks for one.
+os.environ.update(FLOWSTEAD_POOL_UV="0", FLOWSTEAD_POOL_CONDA="0")
+
 
 @dataclass(frozen=True)
 class Workspace:

@@ -19,7 +19,7 @@ from flowstead.cli.app import run
 from flowstead.client import connect
 from flowstead.client.finding import COMMAND, daemon_pid, find_daemon
 from flowstead.workspace.layout import WorkspaceLayout
-from flowstead.workspace.lock import ProcessLock
+from flowstead.model.lock import ProcessLock
 
 
 @pytest.fixture

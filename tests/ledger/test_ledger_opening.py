@@ -70,6 +70,27 @@ def test_a_crash_while_the_schema_is_made_leaves_a_ledger_that_opens(tmp_path):
     ledger.close()
 
 
+def test_a_crash_before_the_write_ahead_log_is_on_reads_as_an_empty_ledger(tmp_path):
+    """SQLite turns it on under a rollback journal, which a reader cannot play back."""
+    path = tmp_path / "whole.sqlite3"
+    whole = sqlite3.connect(path, isolation_level=None)
+    whole.execute("PRAGMA cache_size = 1")
+    whole.execute("CREATE TABLE filler (text)")
+    whole.execute("BEGIN")
+    for _ in range(200):  # more than the cache holds: pages and journal reach the disk
+        whole.execute("INSERT INTO filler VALUES (hex(randomblob(2000)))")
+    crashed = tmp_path / "crashed.sqlite3"
+    for suffix in ("", "-journal"):
+        crashed.with_name(crashed.name + suffix).write_bytes(path.with_name(path.name + suffix).read_bytes())
+    whole.close()
+    reader = LedgerReader(crashed)
+    assert reader.runs() == []
+    Ledger(crashed).close()
+    assert not crashed.with_name("crashed.sqlite3-journal").exists()
+    assert reader.runs() == []
+    reader.close()
+
+
 def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path):
     path = tmp_path / "ledger.sqlite3"
     Ledger(path).close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,10 +17,16 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
 def test_every_setting_is_documented_with_its_default():
     text = DOCUMENT.read_text("utf-8")
     for field in fields(Settings):
-        shown = {"normal": '"normal"', "auto": '"auto"', (): "`[]`"}.get(field.default, field.default)
+        shown = json.dumps(field.default)
         row = next((line for line in text.splitlines() if line.startswith(f"| `{field.name}` ")), None)
         assert row is not None, f"{field.name} is missing in docs/settings.md"
-        assert row.split("|")[2].strip().strip("`") == str(shown).strip("`")
+        assert row.split("|")[2].strip().strip("`") == shown
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch):
+    for field in fields(Settings):
+        monkeypatch.delenv(f"FLOWSTEAD_{field.name.upper()}", raising=False)
 
 
 def test_without_a_file_the_defaults_hold(tmp_path):
@@ -44,6 +51,8 @@ def test_a_file_changes_what_it_names(tmp_path):
         ('durability = "maybe"', "durability"),
         ('parallel_groups = "A"', "parallel_groups"),
         ("cancel_grace = nan", "cancel_grace"),
+        ("pool_uv = 21", "at most 20"),
+        ("environment_folder = 3", "environment_folder"),
         ("worker_slots", "TOML"),
     ],
 )
@@ -53,3 +62,20 @@ def test_what_does_not_fit_is_named(tmp_path, text, says):
         Settings.load(tmp_path)
     assert refused.value.code == "settings-invalid"
     assert says in refused.value.message + refused.value.hint
+
+
+def test_an_environment_variable_counts_before_the_file(tmp_path, monkeypatch):
+    (tmp_path / "settings.toml").write_text('worker_slots = 7\ndurability = "full"\nparallel_groups = ["A"]\n')
+    given = {"WORKER_SLOTS": "3", "CANCEL_GRACE": "2.5", "PARALLEL_GROUPS": "B, C", "ENVIRONMENT_FOLDER": "/big"}
+    for name, text in given.items():
+        monkeypatch.setenv(f"FLOWSTEAD_{name}", text)
+    settings = Settings.load(tmp_path)
+    assert (settings.slots, settings.cancel_grace, settings.parallel_groups) == (3, 2.5, ("B", "C"))
+    assert (settings.durability, settings.environment_folder) == ("full", "/big")
+
+
+@pytest.mark.parametrize(("name", "text"), [("WORKER_SLOTS", "many"), ("DURABILITY", "maybe"), ("POOL_UV", "21")])
+def test_a_variable_that_does_not_fit_is_named(tmp_path, monkeypatch, name, text):
+    monkeypatch.setenv(f"FLOWSTEAD_{name}", text)
+    with pytest.raises(UsageError, match=f"FLOWSTEAD_{name}"):
+        Settings.load(tmp_path)

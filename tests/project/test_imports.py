@@ -22,7 +22,7 @@ ALLOWED = {
     "model": set(),
     "ledger": {"model"},
     "catalog": {"flow", "model"},
-    "environments": {"model"},
+    "environments": {"flow", "model"},
     "workspace": {"model"},
     "engine": {"flow", "worker", *FOUNDATION},
     "daemon": {"flow", "worker", *FOUNDATION, "engine", "client"},
@@ -31,6 +31,7 @@ ALLOWED = {
     "cli": {"client", "model", "workspace", "demo", "daemon"},  # of daemon one name: its embedded engine
     "tui": {"client", "model"},
     "desktop": {"client", "model"},
+    "jupyter": {"client", "model"},
     "__init__": {"flow"},
     "__main__": {"cli"},
     "version": set(),

@@ -15,7 +15,7 @@ from hostile_os import HostileOs
 from flowstead.model.errors import FlowsteadError
 from flowstead.workspace import shared
 from flowstead.workspace.layout import WorkspaceLayout
-from flowstead.workspace.lock import ProcessLock
+from flowstead.model.lock import ProcessLock
 from flowstead.workspace.ownership import Ownership
 
 COMMANDS = {

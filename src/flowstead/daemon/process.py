@@ -18,7 +18,7 @@ from flowstead.model.errors import DaemonRunning, FlowsteadError, HomeUnwritable
 from flowstead.model.lock_holder import note_of
 from flowstead.model.run import OPEN
 from flowstead.model.settings import Settings
-from flowstead.workspace.lock import ProcessLock
+from flowstead.model.lock import ProcessLock
 
 if TYPE_CHECKING:
     from flowstead.daemon.endpoints import Endpoints

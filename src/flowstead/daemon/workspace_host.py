@@ -22,7 +22,7 @@ from flowstead.model.errors import FlowsteadError, TransitionRefused, WorkspaceB
 from flowstead.model.run import ACTIVE, Run
 from flowstead.model.settings import Settings
 from flowstead.workspace.layout import WorkspaceLayout, home
-from flowstead.workspace.lock import ProcessLock
+from flowstead.model.lock import ProcessLock
 from flowstead.workspace.trust import require_trust
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from flowstead.ledger import Ledger
 from flowstead.model.errors import WorkspaceBusy
 from flowstead.model.settings import Settings
 from flowstead.workspace.layout import WorkspaceLayout
-from flowstead.workspace.lock import ProcessLock
+from flowstead.model.lock import ProcessLock
 from flowstead.workspace.machine import this_machine
 from flowstead.workspace.ownership import Ownership, Times
 from flowstead.workspace.segments import Accepted, Segments

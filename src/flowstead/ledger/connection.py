@@ -83,7 +83,7 @@ def open_writer(path: Path, *, durability: str) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection | None:
-    """A read-only connection to a ledger; None while there is none, or one whose first opening is under way.
+    """A read-only connection to a ledger; None while there is none, or one whose first opening has not ended.
 
     Raises LedgerTooNew, LedgerDamaged or StorageError.
     """
@@ -99,12 +99,16 @@ def open_reader(path: Path) -> sqlite3.Connection | None:
             cached_statements=128,
         )
         try:
-            if _refuse_newer(connection, path) == 0:
-                connection.close()
-                return None
-        except BaseException:
+            opened = _refuse_newer(connection, path) > 0
+        except BaseException as error:
             connection.close()
+            # Its very first opening was killed before the write-ahead log was on: the next writer rolls that back.
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY_ROLLBACK":
+                return None
             raise
+        if not opened:
+            connection.close()
+            return None
         return connection
 
 

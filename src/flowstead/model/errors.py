@@ -14,6 +14,11 @@ FlowsteadError
 ├── FlowBroken              1   the module cannot be described
 ├── TransitionRefused       1   the run is not in a state that allows this
 ├── StaleWriter             1   a write came with an old attempt token or epoch
+├── EnvironmentUnusable     1   an environment cannot be had
+│   ├── ManifestInvalid             what a flow says it needs cannot be read
+│   ├── PythonMissing               no interpreter of this machine fits
+│   └── BuildFailed                 installing it failed, with the installer's own words
+├── PoolRefused             1   the pool does not take back, or give out, what was asked
 ├── DaemonRunning           4   there can be only one
 ├── DaemonUnreachable       1   nobody answers where the daemon should
 │   ├── DaemonLost              it went away in the middle of an answer
@@ -115,6 +120,28 @@ class TransitionRefused(FlowsteadError):
 class StaleWriter(FlowsteadError):
     code = "stale-writer"
     default_hint = "Another attempt of this run has taken over; nothing of this write was recorded."
+
+
+class EnvironmentUnusable(FlowsteadError):
+    code = "environment-unusable"
+    default_hint = "See the environments there are with: flowstead env list"
+
+
+class ManifestInvalid(EnvironmentUnusable):
+    code = "manifest-invalid"
+
+
+class PythonMissing(EnvironmentUnusable):
+    code = "python-missing"
+
+
+class BuildFailed(EnvironmentUnusable):
+    code = "environment-failed"
+
+
+class PoolRefused(FlowsteadError):
+    code = "pool-refused"
+    default_hint = "See what the pool holds with: flowstead pool status"
 
 
 class DaemonRunning(FlowsteadError):

@@ -1,4 +1,4 @@
-"""Who holds a lock file, for those who only want to know; workspace/lock.py is how it is held."""
+"""Who holds a lock file, for those who only want to know; model/lock.py is how it is held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person can set, in `$FLOWSTEAD_HOME/settings.toml`; each setting is explained in docs/settings.md."""
+"""What a person can set, in `$FLOWSTEAD_HOME/settings.toml` or by environment variables; see docs/settings.md."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import cast
 from flowstead.model.errors import UsageError
 
 _CHOICES = {"durability": ("normal", "full"), "watch": ("auto", "poll", "notify")}
+_MOST = {"pool_uv": 20, "pool_conda": 20}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,24 @@ class Settings:
     worker_max_runs: int = 10_000
     worker_recycle_mb: int = 2048
     worker_memory_mb: int = 0
+    warm_workers: int = 4
+    warm_memory_mb: int = 2048
     describe_timeout: float = 10.0
     load_timeout: float = 60.0
     preview_memory_mb: int = 1024
     retention_days: int = 90
     retention_runs: int = 100_000
     watch: str = "auto"
+    environment_folder: str = ""
+    environment_build_timeout: float = 900.0
+    environment_days: int = 30
+    environment_disk_mb: int = 20_000
+    environment_grace: float = 3600.0
+    pool_uv: int = 3
+    pool_uv_packages: tuple[str, ...] = ()
+    pool_conda: int = 3
+    pool_conda_packages: tuple[str, ...] = ()
+    pool_conda_channels: tuple[str, ...] = ("conda-forge",)
     daemon_port: int = 0
     daemon_grace: float = 10.0
     daemon_log_mb: int = 10
@@ -42,45 +55,77 @@ class Settings:
 
     @classmethod
     def load(cls, home: Path) -> Settings:
-        """Reads `settings.toml` below `home`; without one, the defaults. Raises UsageError naming a bad entry."""
-        path = home / "settings.toml"
-        try:
-            text = path.read_text("utf-8")
-        except OSError:
-            return cls()
-        import tomllib
+        """Reads `settings.toml` below `home`, then `FLOWSTEAD_<NAME>` of the environment; else the defaults.
 
-        try:
-            given = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise _bad(f"settings.toml is not valid TOML: {error}.", path) from error
+        Raises UsageError naming a bad entry.
+        """
         known = {field.name: field.default for field in fields(cls)}
         values: dict[str, object] = {}
-        for name, value in given.items():
+        path = home / "settings.toml"
+        for name, value in _read(path).items():
             if name not in known:
                 import difflib
 
                 near = difflib.get_close_matches(name, known, 1)
                 raise _bad(f"settings.toml: there is no setting {name!r}.", path, near[0] if near else None)
-            values[name] = _checked(name, value, known[name], path)
+            values[name] = _checked(name, value, known[name], path, f"settings.toml: {name}")
+        for name, default in known.items():
+            text = os.environ.get(variable := f"FLOWSTEAD_{name.upper()}")
+            if text is not None:
+                values[name] = _checked(name, _from_text(text, default), default, path, variable)
         return cls(**values)  # type: ignore[arg-type]
 
 
-def _checked(name: str, value: object, default: object, path: Path) -> object:
+def _read(path: Path) -> dict[str, object]:
+    try:
+        text = path.read_text("utf-8")
+    except OSError:
+        return {}
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _bad(f"settings.toml is not valid TOML: {error}.", path) from error
+
+
+def _from_text(text: str, default: object) -> object:
+    """A value as an environment variable has it: numbers as they are, lists with commas between the names."""
+    if isinstance(default, tuple):
+        return [name.strip() for name in text.split(",") if name.strip()]
+    if isinstance(default, str):
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _checked(name: str, value: object, default: object, path: Path, where: str) -> object:
     if name in _CHOICES:
         if value not in _CHOICES[name]:
             *most, last = (f'"{each}"' for each in _CHOICES[name])
-            raise _bad(f"settings.toml: {name} is {', '.join(most)} or {last}, not {value!r}.", path)
+            raise _bad(f"{where} is {', '.join(most)} or {last}, not {value!r}.", path)
         return value
     if isinstance(default, tuple):
         names = cast("list[object]", value) if isinstance(value, list) else [None]
         if not all(isinstance(each, str) for each in names):
-            raise _bad(f"settings.toml: {name} is a list of names, not {value!r}.", path)
+            raise _bad(f"{where} is a list of names, not {value!r}.", path)
         return tuple(names)
+    if isinstance(default, str):
+        if not isinstance(value, str):
+            raise _bad(f"{where} is a text, not {value!r}.", path)
+        return value
     allowed = (int, float) if isinstance(default, float) else (int,)
-    if isinstance(value, bool) or not isinstance(value, allowed) or not 0 <= value < 1e9:
+    most = _MOST.get(name, 1e9)
+    if isinstance(value, bool) or not isinstance(value, allowed) or not 0 <= value <= most:
         kind = "number" if isinstance(default, float) else "whole number"
-        raise _bad(f"settings.toml: {name} is a {kind} of at least 0, not {value!r}.", path)
+        limit = f"of at least 0 and at most {most}" if name in _MOST else "of at least 0"
+        raise _bad(f"{where} is a {kind} {limit}, not {value!r}.", path)
     return value
 
 

@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 
-from flowstead.workspace.lock import ProcessLock
+from flowstead.model.lock import ProcessLock
 
 HOLD = """
 import sys
 from pathlib import Path
-from flowstead.workspace.lock import ProcessLock
+from flowstead.model.lock import ProcessLock
 lock = ProcessLock(Path(sys.argv[1]))
 print(lock.acquire("holding on"), flush=True)
 sys.stdin.read()
