@@ -18,8 +18,8 @@ from calling import ACTING_ON_US, FAILS, FILES, SECONDS, THREE_STEPS, WAITS, Com
 from flowstead.cli.app import run
 from flowstead.client import connect
 from flowstead.client.finding import COMMAND, daemon_pid, find_daemon
-from flowstead.workspace.layout import WorkspaceLayout
 from flowstead.model.lock import ProcessLock
+from flowstead.workspace.layout import WorkspaceLayout
 
 
 @pytest.fixture

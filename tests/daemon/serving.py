@@ -19,9 +19,9 @@ from flowstead.daemon.app import make_app
 from flowstead.daemon.machine import Machine
 from flowstead.daemon.security import Security, token_of
 from flowstead.daemon.server import ApiServer, listen_on_path, listen_on_port
+from flowstead.model.lock import ProcessLock
 from flowstead.model.run import iso, now_us
 from flowstead.version import __version__
-from flowstead.model.lock import ProcessLock
 
 SECONDS = 60
 

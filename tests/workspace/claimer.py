@@ -13,9 +13,9 @@ from pathlib import Path
 from hostile_os import HostileOs
 
 from flowstead.model.errors import FlowsteadError
+from flowstead.model.lock import ProcessLock
 from flowstead.workspace import shared
 from flowstead.workspace.layout import WorkspaceLayout
-from flowstead.model.lock import ProcessLock
 from flowstead.workspace.ownership import Ownership
 
 COMMANDS = {

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from flowstead.client.finding import COMMAND, DaemonInfo
 from flowstead.daemon.log import log, start_log
 from flowstead.model.errors import DaemonRunning, FlowsteadError, HomeUnwritable
+from flowstead.model.lock import ProcessLock
 from flowstead.model.lock_holder import note_of
 from flowstead.model.run import OPEN
 from flowstead.model.settings import Settings
-from flowstead.model.lock import ProcessLock
 
 if TYPE_CHECKING:
     from flowstead.daemon.endpoints import Endpoints

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from flowstead.catalog import Catalog
 from flowstead.ledger import LedgerReader
 from flowstead.model.errors import FlowsteadError, TransitionRefused, WorkspaceBusy
+from flowstead.model.lock import ProcessLock
 from flowstead.model.run import ACTIVE, Run
 from flowstead.model.settings import Settings
 from flowstead.workspace.layout import WorkspaceLayout, home
-from flowstead.model.lock import ProcessLock
 from flowstead.workspace.trust import require_trust
 
 if TYPE_CHECKING:

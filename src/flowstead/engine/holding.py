@@ -12,9 +12,9 @@ from flowstead.engine.clock import Clock
 from flowstead.engine.following import Followed, follow, last_generation
 from flowstead.ledger import Ledger
 from flowstead.model.errors import WorkspaceBusy
+from flowstead.model.lock import ProcessLock
 from flowstead.model.settings import Settings
 from flowstead.workspace.layout import WorkspaceLayout
-from flowstead.model.lock import ProcessLock
 from flowstead.workspace.machine import this_machine
 from flowstead.workspace.ownership import Ownership, Times
 from flowstead.workspace.segments import Accepted, Segments
