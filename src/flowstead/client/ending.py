@@ -73,7 +73,10 @@ def end_by_force(pid: int, ask: Callable[[], None], has_ended: Callable[[], bool
             victims = [process, *started]
     except psutil.NoSuchProcess:
         victims = []
-    ended = [each for each in victims if _kill_with_group(each)]
+    # Counted before: a worker ends by itself once its daemon is gone.
+    ended = [each for each in victims if _is_alive(each)]
+    for each in ended:
+        _kill_with_group(each)
     _await(lambda: not any(_is_alive(each) for each in ended), SECONDS_TO_DIE)
     if not _await(has_ended, SECONDS_TO_DIE):
         raise FlowsteadError(f"Process {pid} cannot be ended.", code="still-running", pid=pid)
@@ -89,20 +92,15 @@ def _await(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def _kill_with_group(process: psutil.Process) -> bool:
-    """Kills a process, and its process group where that is its own; tells whether it was there to be killed."""
+def _kill_with_group(process: psutil.Process) -> None:
+    """Kills a process, and its process group where that is its own."""
     import psutil
 
-    if not _is_alive(process):
-        return False
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
         if sys.platform != "win32" and os.getpgid(process.pid) == process.pid != os.getpgrp():
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
-    except (psutil.NoSuchProcess, ProcessLookupError):
-        return False
-    return True
 
 
 def _is_alive(process: psutil.Process) -> bool:

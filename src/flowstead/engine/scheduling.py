@@ -66,10 +66,11 @@ class Schedule(AutomatedFlow):
         reader = self.engine.ledger.reader
         known = reader.schedule(self.name)
         slot = reader.newest_slot(self.name, digest)
-        ran = 0 if slot is None else min(now, _microseconds(datetime.fromisoformat(slot)))
+        ran = 0 if slot is None else _microseconds(datetime.fromisoformat(slot))
         if known is not None and known[0] == digest:
-            return max(known[1], ran)
-        until = ran if ran and known is None else now
+            # A slot ahead of this clock says nothing of those before it: the clock was set back, or another's is ahead.
+            return max(known[1], ran) if ran <= now else known[1]
+        until = min(now, ran) if ran and known is None else now
         self.engine.ledger.write(lambda tx: tx.put_schedule(self.name, digest, until))
         return until
 
