@@ -1,15 +1,17 @@
 """Letting go of environments that nobody needs: first cold, then deleted, and never what somebody uses.
 
-Whether it is used and that it goes is one transaction, and using it takes the same right to write: of the two, one comes
-too late and is told so. Files are deleted only after the row is gone, by way of a trash folder.
+Whether it is used and that it goes is one transaction, and using it takes the same right to write: of the two, one
+comes too late and is told so. Files are deleted only after the row is gone, by way of a trash folder.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import stat
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 TRASH = ".trash"
 LOCKS = ".locks"
 _DAY = 86_400_000_000
+_DIGEST = re.compile("[0-9a-f]{32}")
+_INTERRUPTED = "environment-interrupted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,9 @@ def collect(rows: Rows, folder: Path, settings: Settings, now: int, *, dry_run: 
             if not dry_run and not _delete(rows, folder, row.digest, row.id, changed_by=now - grace):
                 continue
             done.append(Collected(row.digest, row.id, "deleted", "It was cold for long enough.", row.size or 0))
+        elif row.error is not None and row.error["code"] == _INTERRUPTED:
+            if row.changed <= now - grace and not dry_run:
+                _forget_interrupted(rows, folder, row)
         elif row.state == "failed" and not row.pinned and row.changed <= now - _age(settings, grace):
             if not dry_run and not _delete(rows, folder, row.digest, None, changed_by=row.changed):
                 continue
@@ -96,7 +103,7 @@ def remove(rows: Rows, folder: Path, digest: str) -> bool:
 
 
 def _age(settings: Settings, grace: int) -> int:
-    return max(grace, settings.environment_days * _DAY)
+    return max(grace, (settings.environment_days or 30) * _DAY)
 
 
 def _unneeded(rows: list[EnvironmentRow], settings: Settings, now: int, grace: int) -> list[tuple[EnvironmentRow, str]]:
@@ -157,6 +164,26 @@ def _delete(rows: Rows, folder: Path, digest: str, environment: str | None, *, c
     return bool(deleted)
 
 
+def _forget_interrupted(rows: Rows, folder: Path, row: EnvironmentRow) -> None:
+    """Takes a build off the record whose process is gone and that nobody took up; its files are a leftover then."""
+    lock = ProcessLock(_lock_of(folder, row.digest))
+    if lock.acquire("collect"):
+        try:
+            with rows.write() as connection:
+                connection.execute(
+                    "DELETE FROM environments WHERE digest = ? AND attempt IS ? AND changed = ? AND pinned = 0"
+                    " AND state IN ('queued', 'building')",
+                    (row.digest, row.attempt, row.changed),
+                )
+        finally:
+            lock.release()
+
+
+def _lock_of(folder: Path, digest: str) -> Path:
+    (folder / LOCKS).mkdir(exist_ok=True)
+    return folder / LOCKS / digest
+
+
 def _is_used(connection: sqlite3.Connection, environment: str | None) -> bool:
     uses = connection.execute("SELECT environment, pid, start FROM uses WHERE environment = ?", (environment,))
     if living(uses.fetchall(), environment):
@@ -168,7 +195,7 @@ def _is_used(connection: sqlite3.Connection, environment: str | None) -> bool:
 def _leftovers(rows: Rows, folder: Path, before: int, *, dry_run: bool) -> list[Collected]:
     """What crashed builds left behind, and rows of such builds; `before` is the youngest that goes (microseconds)."""
     done: list[Collected] = []
-    for digest in _names(folder):
+    for digest in filter(_DIGEST.fullmatch, _names(folder)):
         for name in _names(folder / digest):
             path = folder / digest / name
             try:
@@ -189,8 +216,7 @@ def _discard_leftover(
     rows: Rows, folder: Path, digest: str, name: str, before: int, *, dry_run: bool
 ) -> Collected | None:
     """Deletes a folder that no row names, or only that of a build whose process is gone."""
-    (folder / LOCKS).mkdir(exist_ok=True)
-    lock = ProcessLock(folder / LOCKS / digest)
+    lock = ProcessLock(_lock_of(folder, digest))
     if not lock.acquire("collect"):
         return None  # it is being built
     try:
@@ -255,9 +281,13 @@ def delete_tree(path: Path) -> None:
     def unlock(function: Any, name: str, _error: Any) -> None:
         try:
             os.chmod(os.path.dirname(name), stat.S_IRWXU)
-            os.chmod(name, stat.S_IRWXU, follow_symlinks=os.chmod not in os.supports_follow_symlinks)
+            if not os.path.islink(name):
+                os.chmod(name, stat.S_IRWXU)
             function(name)
         except OSError:
             pass
 
-    shutil.rmtree(path, onerror=unlock)
+    if sys.version_info >= (3, 12):
+        shutil.rmtree(path, onexc=unlock)
+    else:
+        shutil.rmtree(path, onerror=unlock)
