@@ -259,6 +259,18 @@ def test_what_a_real_daemon_answers_is_what_it_says(
         contract.answer("POST", f"{WORKSPACE}/{path}", answer.json, answer.status)
     content = served.get(f"/api/v1/workspaces/{key}/files/content?path=inbox/a.csv", **served.bearer)
     assert content.body.startswith(b"city,count") and content.headers["accept-ranges"] == "bytes"
+    ask("GET", "/api/v1/pool")
+    ask("GET", "/api/v1/pool/ping")
+    ask("POST", "/api/v1/pool/flush", {"kind": "uv"})
+    ask("POST", "/api/v1/pool/shutdown")
+    # What is taken, returned and handed over is held against its shape in test_daemon_pool.py.
+    for path, body in (
+        ("take", b'{"kind": "uv", "pid": 1}'),
+        ("return", b'{"path": "/"}'),
+        ("lease", b'{"path": "/", "pid": 1}'),
+    ):
+        answer = served.get(f"/api/v1/pool/{path}", method="POST", body=body, **served.bearer)
+        contract.answer("POST", f"/api/v1/pool/{path}", answer.json, answer.status)
     ask("POST", "/api/v1/launch-tokens")
     ask("POST", "/api/v1/workspaces/{workspace}/kill", workspace=key)
     here("GET", "/flows")  # opens it again

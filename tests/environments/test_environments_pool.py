@@ -46,7 +46,7 @@ class Place:
         """Does all that is to be done now."""
         while jobs := self.pool.tend():
             for job in jobs:
-                job()
+                job.do()
 
     @property
     def status(self) -> KindStatus:
@@ -192,10 +192,10 @@ def test_flush_makes_new_ones_and_shutdown_none(place: Place) -> None:
 def test_a_flush_while_one_is_made_leaves_nothing_of_it(make: Callable[..., Place]) -> None:
     place = make(target=1)
     (build,) = place.pool.tend()
-    build()
+    build.do()
     (warm,) = place.pool.tend()
     place.supplies[0].before_clone = lambda: (place.pool.flush(), None)[1]
-    warm()
+    warm.do()
     place.supplies[0].before_clone = lambda: None
     place.settle()
     assert place.status.ready == 1 and len(place.on_disk()) == 1
@@ -210,7 +210,7 @@ def test_warming_never_goes_beyond_the_target(place: Place) -> None:
     place.pool.take("uv", os.getpid())  # made for it, and no reason to warm more
     assert place.pool.tend() == []
     for job in first:
-        job()
+        job.do()
     assert place.status.ready == 3
 
 
@@ -241,7 +241,7 @@ def test_a_process_of_the_same_number_is_another_holder(tmp_path: Path) -> None:
     pool.adopt()
     while jobs := pool.tend():
         for job in jobs:
-            job()
+            job.do()
     member = pool.take("uv", 7)
     starts[7] = "second"
     pool.tend()

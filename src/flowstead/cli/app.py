@@ -42,6 +42,7 @@ _COMMANDS = (
     ("workspace", "flowstead.cli.workspace:app", _SET_UP),
     ("daemon", "flowstead.cli.daemon:app", _SET_UP),
     ("engine", "flowstead.cli.engine:app", _SET_UP),
+    ("pool", "flowstead.cli.pool:app", _SET_UP),
     ("completions", "flowstead.cli.setup:completions", _SET_UP),
 )
 

@@ -55,6 +55,38 @@ class MachineClient:
         """Asks the daemon to end."""
         self._transport.request("POST", "/daemon/stop", {})
 
+    def pool_status(self) -> dict[str, Any]:
+        """`{kinds, members}`: how the pool stands."""
+        return self._transport.request("GET", "/pool", {})
+
+    def pool_ping(self) -> dict[str, Any]:
+        """`{running, pid}`: whether the pool is tended."""
+        return self._transport.request("GET", "/pool/ping", {})
+
+    def pool_take(self, kind: str, pid: int) -> dict[str, Any]:
+        """An environment for the process `pid`, until it is returned or that process ends: `{path, python, ...}`.
+
+        Raises NotFound, PoolRefused (`pool-off`, `pool-warming` while there is none yet, `pool-holder-gone`), and what
+        keeps environments from being built.
+        """
+        return self._transport.request("POST", "/pool/take", {"kind": kind, "pid": pid})
+
+    def pool_return(self, path: str) -> dict[str, Any]:
+        """Gives an unchanged environment back. Raises PoolRefused (`pool-foreign`, `pool-not-lent`, `pool-changed`)."""
+        return self._transport.request("POST", "/pool/return", {"path": path})
+
+    def pool_lease(self, path: str, pid: int) -> dict[str, Any]:
+        """Lets another process hold what was taken. Raises PoolRefused."""
+        return self._transport.request("POST", "/pool/lease", {"path": path, "pid": pid})
+
+    def pool_flush(self, kind: str | None = None) -> dict[str, Any]:
+        """Deletes what is ready, of one kind or all, and makes it anew: `{cleared}`. Raises NotFound."""
+        return self._transport.request("POST", "/pool/flush", {"kind": kind})
+
+    def pool_shutdown(self, kind: str | None = None) -> dict[str, Any]:
+        """Deletes what is ready and makes no more until `pool_flush`: `{cleared}`. Raises NotFound."""
+        return self._transport.request("POST", "/pool/shutdown", {"kind": kind})
+
     def launch_path(self) -> str:
         """Where a browser gets its session, once, within a minute: a path below the daemon's URL."""
         return self._transport.request("POST", "/launch-tokens", {})["path"]

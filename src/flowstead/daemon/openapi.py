@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, create_model
 
 from flowstead.daemon.fields import signature_of
 from flowstead.daemon.routes import Route, machine_routes, workspace_routes
-from flowstead.daemon.shapes import errors, files, flows, machine, runs
+from flowstead.daemon.shapes import errors, files, flows, machine, pool, runs
 from flowstead.version import __version__
 
 ANSWERS: dict[str, Any] = {
@@ -30,6 +30,8 @@ ANSWERS: dict[str, Any] = {
     "export_table": bytes,
     "file_content": bytes,
     "file_info": files.FileInfo,
+    "flush_pool": pool.PoolCleared,
+    "hand_over_lease": pool.PoolMember,
     "health": machine.Health,
     "list_files": files.FilePage,
     "list_flows": flows.Flows,
@@ -37,6 +39,7 @@ ANSWERS: dict[str, Any] = {
     "list_runs": runs.RunPage,
     "list_workspaces": machine.Workspaces,
     "open_workspace": machine.Workspace,
+    "ping_pool": pool.PoolAlive,
     "preview_flow": flows.Preview,
     "read_log": runs.LogLine,
     "read_text": files.FileText,
@@ -45,16 +48,20 @@ ANSWERS: dict[str, Any] = {
     "resume_all": runs.Started,
     "resume_run": runs.Started,
     "retry_run": runs.Started,
+    "return_to_pool": pool.PoolMember,
     "run_sql": files.SqlRows,
     "runs_by_id": runs.Runs,
     "show_flow": flows.FlowDetails,
+    "show_pool": pool.PoolStatus,
     "show_run": runs.RunDetails,
     "show_standing": machine.Standing,
+    "shut_down_pool": pool.PoolCleared,
     "start": runs.Started,
     "start_engine": machine.EngineStatus,
     "stop_engine": machine.EngineStatus,
     "table_page": files.TablePage,
     "table_statistics": files.TableStatistics,
+    "take_from_pool": pool.PoolMember,
     "take_over": machine.Standing,
     "withdraw_request": machine.Standing,
 }
@@ -67,6 +74,7 @@ TAGS = {
     "events": "What changes, as it changes.",
     "files": "Files, and tables by the page.",
     "engine": "What starts by itself.",
+    "pool": "Environments that are ready to be taken.",
     "daemon": "The daemon itself.",
 }
 _TAG_OF = {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from flowstead.client.finding import COMMAND, DaemonInfo
 from flowstead.daemon.log import log, start_log
 from flowstead.model.errors import DaemonRunning, FlowsteadError, HomeUnwritable
+from flowstead.model.home import home
 from flowstead.model.lock import ProcessLock
 from flowstead.model.lock_holder import note_of
 from flowstead.model.run import OPEN
@@ -149,7 +150,7 @@ class _Keeper(threading.Thread):
     def run(self) -> None:
         try:
             machine = self._load()
-            threading.Thread(target=_reopen, args=(machine, self._ending), name="reopener", daemon=True).start()
+            threading.Thread(target=_begin, args=(machine, self._ending), name="beginner", daemon=True).start()
             self._tend(machine)
             _let_finish(machine, self._grace)
             if self._app.app is not None:
@@ -193,8 +194,14 @@ def _let_finish(machine: Machine, grace: float) -> None:
     let_finish(engines, grace)
 
 
+def _begin(machine: Machine, ending: _Ending) -> None:
+    """In a thread: takes up what the last daemon has left."""
+    _reopen(machine, ending)
+    _fill_pool(machine, ending)
+
+
 def _reopen(machine: Machine, ending: _Ending) -> None:
-    """In a thread: opens the workspaces that were open when the daemon was last heard of, and lets runs go on there."""
+    """Opens the workspaces that were open when the daemon was last heard of, and lets runs go on there."""
     from flowstead.daemon.routes.engine import start_engine
     from flowstead.workspace.known import served_workspaces
 
@@ -221,3 +228,18 @@ def _reopen(machine: Machine, ending: _Ending) -> None:
             log("A workspace was not opened again.", level=level, path=str(each.root), reason=error.message)
         except Exception as error:
             log("Opening a workspace again failed.", level=logging.ERROR, error=error, path=str(each.root))
+
+
+def _fill_pool(machine: Machine, ending: _Ending) -> None:
+    """Lets the pool begin, where the settings want one: with workspaces open, for those come first."""
+    if ending.has_begun():
+        return
+    try:
+        settings = Settings.load(home())
+        # Also without one: what an earlier daemon has kept ready is to be deleted.
+        if settings.pool_uv or settings.pool_conda or (home() / "pool").exists():
+            machine.pooling()
+    except FlowsteadError as error:
+        log("There is no pool.", level=logging.ERROR, reason=error.message)
+    except Exception as error:
+        log("The pool failed.", level=logging.ERROR, error=error)

@@ -24,7 +24,13 @@ from flowstead.model.errors import FlowsteadError, NotFound, PoolRefused
 SECONDS_TO_ADOPT = 5.0
 """For how long a take waits until the pool knows what is left of its last time."""
 
-Job = Callable[[], None]
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to do; never raises. One that `builds` mostly waits for an installer, and may take minutes."""
+
+    do: Callable[[], None]
+    builds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +272,7 @@ class Pool:
                 trouble = self._undeleted.get(member.id)
                 if member.id not in self._busy and (trouble is None or trouble.retry_at <= now):
                     self._busy.add(member.id)
-                    jobs.append(lambda member=member: self._delete(member))
+                    jobs.append(Job(lambda member=member: self._delete(member)))
         return jobs
 
     def next_at(self) -> float | None:
@@ -292,7 +298,7 @@ class Pool:
             if template is known.base and (known.full.ready or known.full.building_trouble.error is None):
                 continue
             template.building = True
-            jobs.append(lambda template=template: self._build(known, template))
+            jobs.append(Job(lambda template=template: self._build(known, template), builds=True))
         if known.full.digest is not None:
             for member in self._rows.all("ready", "warming", kind=kind):
                 if member.digest not in known.digests:
@@ -308,7 +314,7 @@ class Pool:
             if member is None:
                 self._busy.discard(member_id)
                 break
-            jobs.append(lambda member=member, template=serving: self._warm(known, template, member))
+            jobs.append(Job(lambda member=member, template=serving: self._warm(known, template, member)))
         return jobs
 
     # -- jobs ------------------------------------------------------------------------------------------------------

@@ -23,25 +23,32 @@ class Holders:
         self._waker.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._watched: dict[int, int] = {}
-        self._unwatched: set[int] = set()
+        self._unwatched = False
+        self._ended = False
 
     def watch(self, pids: Iterable[int]) -> None:
         """Waits for the end of these processes from now on, and of no others."""
         wanted = set(pids)
         for pid in self._watched.keys() - wanted:
             self._forget(pid)
-        self._unwatched = set()
+        self._unwatched = self._ended = False
         for pid in wanted - self._watched.keys():
-            descriptor = _descriptor(pid)
+            try:
+                descriptor = _descriptor(pid)
+            except ProcessLookupError:
+                self._ended = True
+                continue
             if descriptor is None:
-                self._unwatched.add(pid)
+                self._unwatched = True
             else:
                 self._watched[pid] = descriptor
                 self._selector.register(descriptor, selectors.EVENT_READ, pid)
 
     def wait(self, seconds: float | None) -> None:
         """Returns when a process has ended, or is woken, or after `seconds` (None: never)."""
-        if self._unwatched:
+        if self._ended:
+            seconds = 0.0
+        elif self._unwatched:
             seconds = SECONDS_BETWEEN_LOOKS if seconds is None else min(seconds, SECONDS_BETWEEN_LOOKS)
         for key, _ in self._selector.select(seconds):
             if key.data is not None:
@@ -69,10 +76,15 @@ class Holders:
 
 
 def _descriptor(pid: int) -> int | None:
-    """What becomes readable when the process ends; None where there is no such thing, or no such process."""
+    """What becomes readable when the process ends; None where there is no such thing.
+
+    Raises ProcessLookupError when it has ended.
+    """
     if sys.platform != "linux":
         return None
     try:
         return os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
     except (OSError, AttributeError):
         return None

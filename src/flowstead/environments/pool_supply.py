@@ -95,7 +95,8 @@ class Template:
 
 def culprit(error: FlowsteadError, packages: Iterable[str]) -> str | None:
     """The package of these that an installer's message is about, as the settings spell it; None when it names none."""
-    said = " ".join((error.message, *(str(value) for value in error.detail.values())))
+    asked = str(error.detail.get("requirement", ""))
+    said = " ".join((asked, error.message, *(str(value) for value in error.detail.values())))
     words = [_normal(word) for word in re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*", said)]
     places = {
         words.index(name): package for package in packages if (name := _normal(_name_of(package))) and name in words

@@ -11,6 +11,7 @@ from importlib import import_module
 from flowstead.daemon.routes.route import Route
 from flowstead.model.errors import NotFound
 
+_OF_MACHINE = ("machine", "pool")
 _OF_WORKSPACES = ("flows", "runs", "events", "files", "engine", "workspace")
 
 __all__ = ["Route", "find", "machine_routes", "workspace_routes"]
@@ -21,7 +22,7 @@ def workspace_routes() -> tuple[Route, ...]:
 
 
 def machine_routes() -> tuple[Route, ...]:
-    return _routes_in("machine")
+    return tuple(route for name in _OF_MACHINE for route in _routes_in(name))
 
 
 def _routes_in(name: str) -> tuple[Route, ...]:
