@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -84,36 +84,52 @@ class UvProvider:
         assert interpreter is not None, "a uv environment has an interpreter of this machine"
         uv, env = uv_executable(), uv_variables(os.environ)
         tell(Progress("resolving", f"Python {interpreter.version}"))
-        # In a folder with a project file of its own: uv looks for settings there, and in what is above it.
-        project = _write_project(declaration, scratch)
+        project = write_project(declaration, scratch)
         arguments = [uv, "venv", "--quiet", "--no-project", "--python", interpreter.path, "--prompt", "flowstead", venv]
         made = run(arguments, cwd=scratch, env=env)
         if made.returncode != 0:
             raise failed(made.errors, declaration, "uv")
-        given = _write_requirements(declaration, scratch, project)
-        if not given:
-            return
-        lines: list[str] = []
-        reader = ProgressReader(tell)
-
-        def on_line(line: str) -> None:
-            if not reader.read(line) and not _SAYS_NOTHING.match(line):
-                lines.append(line)
-
-        installed = run(
-            [uv, "pip", "install", "--python", python_of(venv), "--compile-bytecode", *given],
-            cwd=scratch,
-            env=env,
-            on_line=on_line,
-        )
-        if installed.returncode != 0:
-            raise failed("\n".join(lines), declaration, "uv")
+        install_packages(declaration, venv, project=project, scratch=scratch, tell=tell, run=run)
 
     def packages_of(self, venv: Path) -> list[Package]:
         return installed_packages(venv)
 
     def python_of(self, venv: Path) -> Path:
         return python_of(venv)
+
+
+def install_packages(
+    declaration: Declaration,
+    venv: Path,
+    *,
+    project: Path,
+    scratch: Path,
+    tell: Tell,
+    run: Run,
+    more: Sequence[str] = (),
+) -> None:
+    """Installs the requirements into an environment that is there, by `uv pip install` with `more` arguments.
+
+    `project` is what `write_project` has made in `scratch`. Raises BuildFailed with uv's own words.
+    """
+    given = _write_requirements(declaration, scratch, project)
+    if not given:
+        return
+    lines: list[str] = []
+    reader = ProgressReader(tell)
+
+    def on_line(line: str) -> None:
+        if not reader.read(line) and not _SAYS_NOTHING.match(line):
+            lines.append(line)
+
+    installed = run(
+        [uv_executable(), "pip", "install", "--python", python_of(venv), "--compile-bytecode", *more, *given],
+        cwd=scratch,
+        env=uv_variables(os.environ),
+        on_line=on_line,
+    )
+    if installed.returncode != 0:
+        raise failed("\n".join(lines), declaration, "uv")
 
 
 class ProgressReader:
@@ -146,8 +162,11 @@ class ProgressReader:
         return False
 
 
-def _write_project(declaration: Declaration, scratch: Path) -> Path:
-    """Writes `pyproject.toml` into the folder that uv runs in: the settings it is to use, and what has sources."""
+def write_project(declaration: Declaration, scratch: Path) -> Path:
+    """Writes `pyproject.toml` into the folder that uv runs in: the settings it is to use, and what has sources.
+
+    Without a project file of its own uv would look for settings in the folders above.
+    """
     import tomli_w
 
     project: dict[str, Any] = {"name": "flowstead-environment", "version": "0"}
