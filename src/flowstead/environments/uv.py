@@ -82,14 +82,12 @@ class UvProvider:
         run: Run,
     ) -> None:
         assert interpreter is not None, "a uv environment has an interpreter of this machine"
-        uv, env = uv_executable(), uv_variables(os.environ)
         tell(Progress("resolving", f"Python {interpreter.version}"))
-        project = write_project(declaration, scratch)
-        arguments = [uv, "venv", "--quiet", "--no-project", "--python", interpreter.path, "--prompt", "flowstead", venv]
-        made = run(arguments, cwd=scratch, env=env)
+        options = ["--quiet", "--no-project", "--no-config", "--prompt", "flowstead", "--python", interpreter.path]
+        made = run([uv_executable(), "venv", *options, venv], cwd=scratch, env=uv_variables(os.environ))
         if made.returncode != 0:
             raise failed(made.errors, declaration, "uv")
-        install_packages(declaration, venv, project=project, scratch=scratch, tell=tell, run=run)
+        install_packages(declaration, python_of(venv), scratch=scratch, tell=tell, run=run)
 
     def packages_of(self, venv: Path) -> list[Package]:
         return installed_packages(venv)
@@ -99,19 +97,14 @@ class UvProvider:
 
 
 def install_packages(
-    declaration: Declaration,
-    venv: Path,
-    *,
-    project: Path,
-    scratch: Path,
-    tell: Tell,
-    run: Run,
-    more: Sequence[str] = (),
+    declaration: Declaration, python: Path, *, scratch: Path, tell: Tell, run: Run, more: Sequence[str] = ()
 ) -> None:
-    """Installs the requirements into an environment that is there, by `uv pip install` with `more` arguments.
+    """Installs the requirements into the environment of an interpreter, by `uv pip install` with `more` arguments.
 
-    `project` is what `write_project` has made in `scratch`. Raises BuildFailed with uv's own words.
+    Raises BuildFailed with uv's own words.
     """
+    # In a folder with a project file of its own: uv looks for settings there, and else in what is above it.
+    project = _write_project(declaration, scratch)
     given = _write_requirements(declaration, scratch, project)
     if not given:
         return
@@ -123,7 +116,7 @@ def install_packages(
             lines.append(line)
 
     installed = run(
-        [uv_executable(), "pip", "install", "--python", python_of(venv), "--compile-bytecode", *more, *given],
+        [uv_executable(), "pip", "install", "--python", python, "--compile-bytecode", *more, *given],
         cwd=scratch,
         env=uv_variables(os.environ),
         on_line=on_line,
@@ -162,7 +155,7 @@ class ProgressReader:
         return False
 
 
-def write_project(declaration: Declaration, scratch: Path) -> Path:
+def _write_project(declaration: Declaration, scratch: Path) -> Path:
     """Writes `pyproject.toml` into the folder that uv runs in: the settings it is to use, and what has sources.
 
     Without a project file of its own uv would look for settings in the folders above.
