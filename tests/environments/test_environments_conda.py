@@ -1,0 +1,98 @@
+"""conda: packages solved and installed for real, from a channel that the tests make, without any network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from channel import LocalChannel, can_repack, library, repacked_python, with_prefixes
+
+from flowstead.environments.child_process import Children
+from flowstead.environments.conda import CondaProvider
+from flowstead.environments.conda_manifest import read_environment_yml
+from flowstead.environments.declaration import Declaration, Progress
+
+pytest.importorskip("rattler", reason="the extra conda is not installed")
+pytestmark = pytest.mark.skipif(not can_repack(), reason="this interpreter cannot be repacked as a conda package")
+
+SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> LocalChannel:
+    """A channel with Python, two versions of a library, one that needs the older, and one that knows its path."""
+    channel = LocalChannel(tmp_path_factory.mktemp("channel"))
+    channel.add(
+        repacked_python(),
+        library("grain", "1.0"),
+        library("grain", "2.0"),
+        library("mill", "1.0", "grain <2"),
+        with_prefixes(),
+    )
+    return channel
+
+
+@pytest.fixture(scope="module")
+def package_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("packages")
+
+
+@pytest.fixture(autouse=True)
+def offline(package_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATTLER_CACHE_DIR", str(package_cache))
+    monkeypatch.setenv("UV_OFFLINE", "1")
+
+
+def environment_yml(folder: Path, channel: LocalChannel, *dependencies: str, more: str = "") -> Declaration:
+    path = folder / "environment.yml"
+    lines = "".join(f"  - {each}\n" for each in dependencies)
+    path.write_text(f"name: x\nchannels:\n  - {channel.url}\ndependencies:\n{lines}{more}")
+    return read_environment_yml(path, folder)
+
+
+def install(declaration: Declaration, folder: Path, told: list[Progress] | None = None) -> Path:
+    """Makes the environment below `folder`, and returns its root."""
+    scratch = folder / "scratch"
+    scratch.mkdir(parents=True)
+    run = Children("0" * 32, seconds=SECONDS)
+    tell = (told if told is not None else []).append
+    venv = folder / ".venv"
+    CondaProvider().install(declaration, None, venv=venv, scratch=scratch, tell=tell, run=run)
+    return venv
+
+
+def said(venv: Path, code: str) -> str:
+    """What code prints in an environment, which is started without any of this process's variables."""
+    python = CondaProvider().python_of(venv)
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=SECONDS, env={}, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_an_environment_yml_is_solved_and_installed_and_its_python_starts(tmp_path: Path, made: LocalChannel) -> None:
+    told: list[Progress] = []
+
+    venv = install(environment_yml(tmp_path, made, "mill", "python"), tmp_path / "one", told)
+
+    assert said(venv, "import mill, grain, sys; print(mill.version, grain.version, sys.prefix)") == f"1.0 1.0 {venv}"
+    assert said(venv, "import sysconfig; print(sysconfig.get_config_var('prefix'))") == str(venv)
+    packages = {each.name: each.version for each in CondaProvider().packages_of(venv)}
+    assert packages == {"grain": "1.0", "mill": "1.0", "python": sys.version.split()[0]}
+    phases = [each.phase for each in told]
+    assert phases[0] == "resolving" and phases[-1] == "compiling"
+    linked = [(each.done, each.total) for each in told if each.phase == "installing" and each.done]
+    assert linked[-1] == (3, 3)
+
+
+def test_python_is_added_where_a_manifest_names_none(tmp_path: Path, made: LocalChannel) -> None:
+    venv = install(environment_yml(tmp_path, made), tmp_path / "one")
+
+    assert said(venv, "print('started')") == "started"
+
+
+def test_modules_are_compiled(tmp_path: Path, made: LocalChannel) -> None:
+    venv = install(environment_yml(tmp_path, made, "grain"), tmp_path / "one")
+
+    assert list(venv.glob("lib/python3*/site-packages/grain/__pycache__/__init__.*.pyc"))
