@@ -12,14 +12,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
-from wanting import wanted
+from wanting import marked, wanted
 from wheels import make_sdist, make_wheel
 
 from flowstead.environments import uv
 from flowstead.environments.cache import EnvironmentCache
-from flowstead.environments.child_process import MARK
 from flowstead.environments.environment import Wanted
 from flowstead.model.errors import BuildFailed, FlowsteadError
 from flowstead.model.settings import Settings
@@ -34,18 +32,6 @@ def error_of(cache: EnvironmentCache, asked: Wanted, *, again: bool = False) -> 
     assert build.wait(SECONDS)
     assert build.error is not None and build.state == "failed" and build.environment is None
     return build.error
-
-
-def marked() -> list[int]:
-    """The processes of builds that are alive, of whichever test run's children this process is the ancestor."""
-    found: list[int] = []
-    for process in psutil.process_iter():
-        try:
-            if MARK in process.environ() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_a_failure_has_the_installers_words_and_the_line_that_asked(cache: EnvironmentCache, wheels: Path) -> None:

@@ -9,6 +9,9 @@ import platform
 import sys
 from pathlib import Path
 
+import psutil
+
+from flowstead.environments.child_process import MARK
 from flowstead.environments.declaration import Declaration, Interpreter, Requirement
 from flowstead.environments.environment import Wanted
 
@@ -32,3 +35,17 @@ def wanted(*requirements: str, wheels: Path, editable: tuple[Path, ...] = ()) ->
     )
     text = json.dumps(declaration.content(), sort_keys=True)
     return Wanted(hashlib.sha256(text.encode()).hexdigest()[:32], declaration, interpreter())
+
+
+def marked() -> list[int]:
+    """The processes of builds of this test run that are alive; they have its cache of uv in common."""
+    found: list[int] = []
+    for process in psutil.process_iter():
+        try:
+            variables = process.environ()
+            own = variables.get("UV_CACHE_DIR") == os.environ["UV_CACHE_DIR"]
+            if own and MARK in variables and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found

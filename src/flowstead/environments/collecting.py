@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowstead.environments.building import size_of
+from flowstead.environments.child_process import MARK
+from flowstead.environments.processes import kill_marked
 from flowstead.environments.rows import EnvironmentRow, Rows, living
 from flowstead.model.errors import EnvironmentUnusable
 from flowstead.model.lock import ProcessLock
@@ -237,6 +239,8 @@ def _discard_leftover(
         except OSError:
             size = 0
         if not dry_run:
+            # What it was built with may still run: its group is no longer anybody's who could end it.
+            kill_marked(MARK, name)
             _discard(folder, path)
         return Collected(digest, name, "leftover", "A build that did not come to its end left it behind.", size)
     finally:
