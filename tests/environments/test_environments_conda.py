@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from channel import LocalChannel, can_repack, library, repacked_python, with_prefixes
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowstead.environments.child_process import Children
+from flowstead.environments.cloning import clone
 from flowstead.environments.conda import CondaProvider
 from flowstead.environments.conda_manifest import read_environment_yml
+from flowstead.environments.conda_prefix import Placed, with_prefix
 from flowstead.environments.declaration import Declaration, Progress
 
 pytest.importorskip("rattler", reason="the extra conda is not installed")
@@ -30,6 +36,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> LocalChannel:
         library("grain", "2.0"),
         library("mill", "1.0", "grain <2"),
         with_prefixes(),
+        replace(
+            library("tool", "1.0", source="import sys\n\ndef main():\n    print(sys.prefix)\n"),
+            entry_points=("tool = tool:main",),
+        ),
     )
     return channel
 
@@ -96,3 +106,57 @@ def test_modules_are_compiled(tmp_path: Path, made: LocalChannel) -> None:
     venv = install(environment_yml(tmp_path, made, "grain"), tmp_path / "one")
 
     assert list(venv.glob("lib/python3*/site-packages/grain/__pycache__/__init__.*.pyc"))
+
+
+def test_a_clone_knows_its_own_place_and_works_without_its_template(tmp_path: Path, made: LocalChannel) -> None:
+    template = install(environment_yml(tmp_path, made, "grain", "prefixed", "tool"), tmp_path / "a-template")
+    said(template, "import sysconfig; sysconfig.get_config_vars()")  # compiled, with the template's path in it
+    for name in ("b-template", "short", "much-longer-than-the-template" * 3):
+        target = tmp_path / name / ".venv"
+        target.parent.mkdir()
+
+        clone(template, target)
+
+        hidden = template.rename(tmp_path / "hidden")
+        assert said(target, "import grain, sys; print(grain.version, sys.prefix)") == f"2.0 {target}"
+        assert said(target, "import sysconfig; print(sysconfig.get_config_var('prefix'))") == str(target)
+        binary = (target / "share" / "prefixed.bin").read_bytes()
+        at = os.fsencode(target)
+        strings = [each for each in binary.split(b"\0") if each]
+        assert strings == [b"\x7fBIN", at + b"/share:" + at + b"/lib", b"after", at, b"end"]
+        assert len(binary) == (hidden / "share" / "prefixed.bin").stat().st_size
+        assert (target / "share" / "prefixed.link").read_text() == f"{target}/share\n"
+        for script in ("prefixed", "tool"):
+            done = subprocess.run(
+                [target / "bin" / script], capture_output=True, text=True, timeout=SECONDS, check=False
+            )
+            assert done.stdout.strip() == str(target), done.stderr
+        held = [each for each in target.rglob("*") if each.is_file() and os.fsencode(template) in each.read_bytes()]
+        assert [each for each in held if each.suffix != ".pyc"] == []
+        shared = target / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        assert shared.stat().st_ino == (hidden / shared.relative_to(target)).stat().st_ino
+        hidden.rename(template)
+
+
+@given(
+    words=st.lists(st.sampled_from([b"OLD", b"OLD/lib:OLD/bin", b"x", b"", b"aOLDb"]), max_size=8),
+    old=st.integers(1, 40),
+    new=st.integers(1, 40),
+    room=st.integers(0, 60),
+)
+def test_strings_in_binaries_are_as_if_they_were_made_for_the_clone(
+    words: list[bytes], old: int, new: int, room: int
+) -> None:
+    """Installed at one path and moved to another is the same as installed there; it is refused where it cannot be."""
+    placeholder, here, there = b"/" + b"p" * (old + room), b"/" + b"o" * old, b"/" + b"n" * new
+    placed = Placed(len(placeholder), binary=True)
+
+    def installed(path: bytes) -> bytes:
+        built = [word.replace(b"OLD", placeholder) for word in words]
+        return b"".join(each.replace(placeholder, path).ljust(len(each), b"\0") + b"\0" for each in built)
+
+    if len(there) > len(placeholder) and any(b"OLD" in word for word in words):
+        with pytest.raises(OSError, match="name too long"):
+            with_prefix(installed(here), here, there, placed)
+    else:
+        assert with_prefix(installed(here), here, there, placed) == installed(there)

@@ -15,17 +15,20 @@ import stat
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
+from flowstead.environments.conda_prefix import Placed, placed_files, sign, with_prefix
+
 _LARGEST_TEXT = 1 << 20
 _ALWAYS_OWN = ("pyvenv.cfg", "direct_url.json")
-_SCRIPTS = ("bin", "Scripts")
+_OWN_FOLDERS = ("bin", "Scripts", "condabin", "conda-meta")
 _RECORDED_SCRIPT = re.compile(rb"^((?:\.\./)+(?:bin|Scripts)/([^/,\r\n]+)),[^,\r\n]*,\d*", re.MULTILINE)
 
 
 def clone(template: Path, target: Path) -> int:
     """Makes `target`, which must not exist, an environment like `template` that works by itself; returns its files.
 
-    Both are roots of virtual environments. What names the template's path names the clone's in it: scripts,
-    `pyvenv.cfg`, `.pth` files, records. Across file systems, and where there are no hard links, files are copied.
+    Both are roots of virtual environments, or of conda ones. What names the template's path names the clone's in it:
+    scripts, `pyvenv.cfg`, `.pth` files, records, and what conda has on record as holding the path. Across file systems,
+    and where there are no hard links, files are copied.
     Raises OSError; what was made by then is left to the caller.
     """
     cloning = _Cloning(os.fspath(template.absolute()), os.fspath(target.absolute()))
@@ -45,6 +48,7 @@ class _Cloning:
         self._records: list[tuple[str, str, os.stat_result]] = []
         self._scripts: dict[bytes, bytes] = {}
         self._linking = True
+        self._by_conda = placed_files(Path(old))
 
     def folder(self, source: str, target: str, *, own: bool) -> None:
         """Clones one folder; `own` says that its files are to be looked into for the template's path."""
@@ -55,11 +59,13 @@ class _Cloning:
                 name = entry.name
                 there = f"{target}{os.sep}{name}"
                 if entry.is_dir(follow_symlinks=False):
-                    self.folder(entry.path, there, own=at_top and name in _SCRIPTS)
+                    self.folder(entry.path, there, own=at_top and name in _OWN_FOLDERS)
                     continue
                 self.count += 1
                 if entry.is_symlink():
                     self._symlink(entry.path, there)
+                elif (placed := self._by_conda.get(entry.path)) is not None and placed.placeholder is not None:
+                    self._placed(entry.path, there, placed, entry.stat())
                 elif own:
                     content = self._rewritten(entry.path, there, entry.stat())
                     if content is not None:
@@ -102,6 +108,18 @@ class _Cloning:
                 # Another file system, too many links to one file, or none at all: copies from here on.
                 self._linking = False
         shutil.copy2(source, there)
+
+    def _placed(self, source: str, there: str, placed: Placed, status: os.stat_result) -> None:
+        """A file of a conda package: conda has on record whether it holds the path, also where it is a program."""
+        if not placed.placeholder:
+            self._linked(source, there)
+            return
+        old, new = self._paths[0]
+        _write(there, with_prefix(_read(source), old, new, placed), status)
+        # Else its compiled form, which holds the template's path, would still pass for it.
+        os.utime(there, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000_000))
+        if placed.binary:
+            sign(there)
 
     def _rewritten(self, source: str, there: str, status: os.stat_result) -> bytes | None:
         """Writes a file that may name the template's path; returns its content where that is another now."""
