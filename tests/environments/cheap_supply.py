@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flowstead.environments.declaration import Progress
-from flowstead.environments.pool_supply import culprit
-from flowstead.model.errors import BuildFailed, FlowsteadError
+from flowstead.model.errors import BuildFailed
+
+
+class Killed(BaseException):
+    """The process was killed in the middle of it."""
 
 
 @dataclass
@@ -33,6 +36,8 @@ class CheapSupply:
     cloning: int = 0
     most_cloning: int = 0
     before_clone: Callable[[], None] = lambda: None
+    kills: bool = False
+    """The next clone is killed before it is on record."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def digest(self, *, base_only: bool) -> str:
@@ -68,13 +73,12 @@ class CheapSupply:
             if self.cannot_clone is not None:
                 raise self.cannot_clone
             shutil.copytree(template, target, symlinks=True, copy_function=os.link)
+            if self.kills:
+                self.kills = False
+                raise Killed
         finally:
             with self._lock:
                 self.cloning -= 1
 
     def _template(self, digest: str) -> Path:
         return self.folder / digest / ".venv"
-
-
-def named(error: FlowsteadError, packages: tuple[str, ...]) -> str | None:
-    return culprit(error, packages)
