@@ -406,6 +406,7 @@ def _check_packages(declaration: Declaration, packages: list[Package], python: s
             raise BuildFailed(
                 f"The installer left out {asked.name}.",
                 code="environment-incomplete",
+                hint="Bring uv.lock up to date with: uv lock" if declaration.lock else None,
                 **{"requirement": each.text, "file": each.file, **line},  # type: ignore[arg-type]
             )
 

@@ -49,15 +49,16 @@ def _boot() -> str:
 
 
 def kill_marked(variable: str, value: str) -> int:
-    """Kills every process that has `variable=value` in its environment; returns how many there were."""
+    """Kills the processes that have `variable=value` in their environment, and waits for it; returns how many."""
     import psutil
 
-    killed = 0
+    killed: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and process.environ().get(variable) == value:
                 process.kill()
-                killed += 1
+                killed.append(process)
         except (psutil.Error, OSError):
             continue
-    return killed
+    psutil.wait_procs(killed, timeout=5)
+    return len(killed)

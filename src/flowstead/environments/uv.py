@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -103,11 +104,30 @@ def install_packages(
 
     Raises BuildFailed with uv's own words.
     """
+    if declaration.lock is not None and declaration.provider == "uv":
+        from flowstead.environments.uv_lock import export_lock, lock_variables
+
+        env = uv_variables(os.environ)
+        locked = export_lock(declaration, uv_executable(), scratch=scratch, run=run, env=env)
+        _install(declaration, python, ["-r", locked], scratch, tell, run, lock_variables(env))
+        # What a kernel needs beside it, the lock file knows nothing of.
+        beside = tuple(each for each in declaration.requirements if each.file != declaration.file)
+        declaration = replace(declaration, requirements=beside, lock=None)
     # In a folder with a project file of its own: uv looks for settings there, and else in what is above it.
-    project = _write_project(declaration, scratch)
-    given = _write_requirements(declaration, scratch, project)
-    if not given:
-        return
+    given = _write_requirements(declaration, scratch, _write_project(declaration, scratch))
+    if given:
+        _install(declaration, python, [*more, *given], scratch, tell, run, uv_variables(os.environ))
+
+
+def _install(
+    declaration: Declaration,
+    python: Path,
+    given: Sequence[str | Path],
+    scratch: Path,
+    tell: Tell,
+    run: Run,
+    env: dict[str, str],
+) -> None:
     lines: list[str] = []
     reader = ProgressReader(tell)
 
@@ -115,13 +135,8 @@ def install_packages(
         if not reader.read(line) and not _SAYS_NOTHING.match(line):
             lines.append(line)
 
-    installed = run(
-        [uv_executable(), "pip", "install", "--python", python, "--compile-bytecode", *more, *given],
-        cwd=scratch,
-        env=uv_variables(os.environ),
-        on_line=on_line,
-    )
-    if installed.returncode != 0:
+    arguments = [uv_executable(), "pip", "install", "--python", python, "--compile-bytecode", *given]
+    if run(arguments, cwd=scratch, env=env, on_line=on_line).returncode != 0:
         raise failed("\n".join(lines), declaration, "uv")
 
 
@@ -182,7 +197,7 @@ def _has_sources(declaration: Declaration, requirement: Requirement) -> bool:
 
 def _write_requirements(declaration: Declaration, scratch: Path, project: Path) -> list[str | Path]:
     """Writes what is to be installed, and returns the arguments for it; none when nothing is."""
-    if not declaration.requirements and not declaration.lock:
+    if not declaration.requirements:
         return []
     flags: list[str | Path] = []
     lines: list[str] = []
