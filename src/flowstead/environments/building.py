@@ -11,7 +11,6 @@ import errno
 import json
 import os
 import re
-import secrets
 import shutil
 import threading
 import time
@@ -226,7 +225,7 @@ class Builds:
 
     def _build(self, wanted: Wanted, build: Build) -> Environment | None:
         """Builds it, holding its lock. None when it turns out that someone else has come to an end with it."""
-        digest, attempt = wanted.digest, secrets.token_hex(6)
+        digest, attempt = wanted.digest, os.urandom(6).hex()
         before = self._rows.row(digest)
         if before is not None and before.attempt is not None:
             self._tidy_up_after(digest, before.attempt)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowstead.environments.building import Build, Builds
 from flowstead.environments.environment import Environment, Wanted, python_of, venv_of
 from flowstead.environments.processes import start_of
 from flowstead.environments.rows import EnvironmentRow, Rows, packages_from
@@ -16,6 +15,7 @@ from flowstead.model.errors import EnvironmentUnusable, NotFound
 from flowstead.model.run import now_us
 
 if TYPE_CHECKING:
+    from flowstead.environments.building import Build, Builds
     from flowstead.environments.collecting import Collected
     from flowstead.environments.declaration import Declaration
     from flowstead.model.settings import Settings
@@ -53,8 +53,10 @@ class EnvironmentCache:
         self.folder = folder.absolute()
         self.settings = settings
         self._rows = Rows(self.folder)
-        self._builds = Builds(self.folder, settings, self._rows, self.ready)
         self._lock = threading.Lock()
+        self._starting = threading.Lock()
+        self._builds: Builds | None = None
+        self._closed = False
         self._known: dict[str, Environment] = {}
         self._used: dict[tuple[str, int], tuple[str, int]] = {}
 
@@ -96,12 +98,21 @@ class EnvironmentCache:
 
     def request(self, wanted: Wanted, *, again: bool = False) -> Build:
         """Has it built, if it is not there; see Builds.request."""
+        # Imported here: whoever only looks what there is, or uses what is ready, needs none of it.
+        from flowstead.environments.building import Build, Builds
+
         environment = self.ready(wanted.digest)
-        if environment is None:
-            return self._builds.request(wanted, again=again)
-        build = Build(wanted.digest)
-        build.finish(environment)
-        return build
+        if environment is not None:
+            build = Build(wanted.digest)
+            build.finish(environment)
+            return build
+        with self._starting:
+            if self._builds is None:
+                self._builds = Builds(self.folder, self.settings, self._rows, self.ready)
+                if self._closed:
+                    self._builds.close()
+            builds = self._builds
+        return builds.request(wanted, again=again)
 
     def rows(self) -> list[EnvironmentRow]:
         """Every environment on record, the last used first."""
@@ -164,7 +175,11 @@ class EnvironmentCache:
 
     def close(self) -> None:
         """Ends the builds that are under way here. Uses that are open end with the process."""
-        self._builds.close()
+        with self._starting:
+            self._closed = True
+            builds = self._builds
+        if builds is not None:
+            builds.close()
         self._rows.close()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import stat
 import sys
@@ -261,7 +260,7 @@ def _discard(folder: Path, path: Path) -> None:
     trash = folder / TRASH
     try:
         trash.mkdir(exist_ok=True)
-        os.rename(path, trash / f"{path.name}-{secrets.token_hex(4)}")
+        os.rename(path, trash / f"{path.name}-{os.urandom(4).hex()}")
     except OSError:
         return  # a file of it is open (Windows): it stays as a leftover, for the next time
     _remove_empty(path.parent)

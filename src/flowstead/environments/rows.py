@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -244,7 +243,7 @@ class Rows:
 
     def begin_use(self, digest: str, environment: str, pid: int, start: str, purpose: str) -> str | None:
         """Registers a process as a user; returns the use's id, or None when the environment is there no more."""
-        use, now = secrets.token_hex(8), now_us()
+        use, now = os.urandom(8).hex(), now_us()
         with self.write() as connection:
             changed = connection.execute(
                 "UPDATE environments SET last_used = max(last_used, ?), changed = iif(state = 'cold', ?, changed),"
