@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import api, files, owning, previews, publishing, reading, resident, starting, steps, waking
+from bench import api, environments, files, owning, previews, publishing, reading, resident, starting, steps, waking
 from bench.rows import Measurement, Setting, failure
 
 LONGEST_MEASUREMENT = 300.0
@@ -27,6 +27,7 @@ MEASUREMENTS = (
     *owning.MEASUREMENTS,
     *api.MEASUREMENTS,
     *previews.MEASUREMENTS,
+    *environments.MEASUREMENTS,
     *resident.MEASUREMENTS,
 )
 

@@ -14,7 +14,9 @@ from bench.waking import FIRST_LINE, SECONDS_BETWEEN_STARTS, sleeper
 from bench.workspaces import THREE_STEPS, Workspace, run_all
 from flowstead.client import Client, connect
 from flowstead.engine.engine import Engine
+from flowstead.engine.flow_environments import FlowEnvironments
 from flowstead.engine.holding import Holding
+from flowstead.environments.cache import EnvironmentCache
 from flowstead.model.settings import Settings
 from flowstead.workspace.layout import WorkspaceLayout
 from flowstead.workspace.machine import Machine
@@ -72,8 +74,9 @@ def takeover(setting: Setting) -> Samples:
             # Only the silence is made up: any is taken for long enough.
             holding.ownership.look()
             holding.ownership.times = holding.ownership.times._replace(stale=0.0)
+            environments = FlowEnvironments(taking, lambda: EnvironmentCache(setting.folder, Settings()))
             begun = time.perf_counter()
-            with Engine(holding, only=()):
+            with Engine(holding, environments, only=()):
                 ours = time.perf_counter() - begun
         begun = time.perf_counter()
         _put_durably(bare)

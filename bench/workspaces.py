@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from flowstead.engine.engine import Engine
+from flowstead.engine.flow_environments import FlowEnvironments
 from flowstead.engine.holding import Holding
+from flowstead.environments.cache import EnvironmentCache
 from flowstead.ledger import LedgerReader
+from flowstead.model.home import home
 from flowstead.model.run import OPEN, RunRequest, now_us
 from flowstead.model.settings import Settings
 from flowstead.workspace.layout import WorkspaceLayout
@@ -56,8 +59,11 @@ class Workspace:
     @contextmanager
     def engine(self, **settings: Any) -> Iterator[Engine]:
         """Opens the workspace for running, with these settings beside the defaults."""
-        holding = Holding(WorkspaceLayout.of(self.root), Settings(**settings), command="bench")
-        with closing(holding), Engine(holding) as engine:
+        chosen = Settings(**settings)
+        layout = WorkspaceLayout.of(self.root)
+        environments = FlowEnvironments(layout, lambda: EnvironmentCache(chosen.environments_in(home()), chosen))
+        holding = Holding(layout, chosen, command="bench")
+        with closing(holding), Engine(holding, environments) as engine:
             yield engine
 
 

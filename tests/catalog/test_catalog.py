@@ -515,7 +515,7 @@ def test_a_python_that_cannot_describe_is_one_coded_error(workspace, layout, tmp
     failing.chmod(0o755)
     for python in (str(failing), str(tmp_path / "nowhere")):
         with pytest.raises(FlowsteadError) as caught:
-            Catalog(layout, python=python).entries()
+            Catalog(layout, python_for=lambda path, source, python=python: python).entries()
         assert caught.value.code == "describe-failed"
     assert Catalog(layout).entries()[0].spec
 

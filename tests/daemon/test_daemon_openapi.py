@@ -271,6 +271,13 @@ def test_what_a_real_daemon_answers_is_what_it_says(
     ):
         answer = served.get(f"/api/v1/pool/{path}", method="POST", body=body, **served.bearer)
         contract.answer("POST", f"/api/v1/pool/{path}", answer.json, answer.status)
+    here("GET", "/flows/{name}/environment", name="totals")
+    stream("POST", f"{WORKSPACE}/flows/{{name}}/environment", {}, workspace=key, name="totals")
+    ask("GET", "/api/v1/environments")
+    ask("POST", "/api/v1/environments/collect", {"dry_run": True})
+    for method, action in (("GET", ""), ("POST", "/pin"), ("POST", "/remove")):
+        answer = served.get(f"/api/v1/environments/3f2a{action}", method=method, body=b"{}", **served.bearer)
+        contract.answer(method, f"/api/v1/environments/{{digest}}{action}", answer.json, answer.status)
     ask("POST", "/api/v1/launch-tokens")
     ask("POST", "/api/v1/workspaces/{workspace}/kill", workspace=key)
     here("GET", "/flows")  # opens it again

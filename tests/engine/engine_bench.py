@@ -9,6 +9,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from flowstead.engine.clock import Clock
 from flowstead.engine.engine import Engine
+from flowstead.engine.flow_environments import FlowEnvironments
 from flowstead.engine.holding import Holding
 from flowstead.engine.starting import Started, StartRequest, start_flow
 from flowstead.model.run import ENDED, Run
@@ -79,6 +81,34 @@ class Fifo:
         os.close(self._fd)
 
 
+class FakeClock(Clock):
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self._time = 1_000_000.0
+        self._moved = threading.Condition()
+        self._waiting: set[threading.Condition] = set()
+
+    def now(self) -> int:
+        return int(self._time * 1_000_000)
+
+    def monotonic(self) -> float:
+        return self._time
+
+    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
+        with self._moved:
+            self._waiting.add(condition)
+        condition.wait(DEADLINE)
+
+    def advance(self, seconds: float) -> None:
+        with self._moved:
+            self._time += seconds
+            waiting = list(self._waiting)
+        for condition in waiting:
+            with condition:
+                condition.notify_all()
+
+
 class AloneEngine(Engine):
     """An engine that takes the workspace when it begins, and leaves it when it is closed."""
 
@@ -86,8 +116,9 @@ class AloneEngine(Engine):
         self, layout: WorkspaceLayout, settings: Settings, *, only: tuple[str, ...] | None, clock: Clock | None
     ) -> None:
         self._alone = Holding(layout, settings, command="test", clock=clock)
+        self._cache: Any = None
         try:
-            super().__init__(self._alone, only=only)
+            super().__init__(self._alone, FlowEnvironments(layout, self._open_cache, builds=True), only=only)
         except BaseException:
             self._alone.close()
             raise
@@ -96,7 +127,16 @@ class AloneEngine(Engine):
         try:
             super().close()
         finally:
+            if self._cache is not None:
+                self._cache.close()
             self._alone.close()
+
+    def _open_cache(self) -> Any:
+        if self._cache is None:
+            from flowstead.environments.cache import EnvironmentCache
+
+            self._cache = EnvironmentCache(self.settings.environments_in(self.layout.local.parents[1]), self.settings)
+        return self._cache
 
 
 class Bench:

@@ -2,11 +2,11 @@
 
 import json
 import shutil
+import sys
 import threading
 
-from engine_bench import DEADLINE, ended, run_flow, start, start_one, wait_until
+from engine_bench import DEADLINE, FakeClock, ended, run_flow, start, start_one, wait_until
 
-from flowstead.engine.clock import Clock
 from flowstead.model.run import RunRequest
 
 GATED = """
@@ -22,34 +22,6 @@ def work(context):
 def build():
     return Flow("GROUP").watch(WATCH).step(work)
 """
-
-
-class FakeClock(Clock):
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self._time = 1_000_000.0
-        self._moved = threading.Condition()
-        self._waiting: set[threading.Condition] = set()
-
-    def now(self) -> int:
-        return int(self._time * 1_000_000)
-
-    def monotonic(self) -> float:
-        return self._time
-
-    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
-        with self._moved:
-            self._waiting.add(condition)
-        condition.wait(DEADLINE)
-
-    def advance(self, seconds: float) -> None:
-        with self._moved:
-            self._time += seconds
-            waiting = list(self._waiting)
-        for condition in waiting:
-            with condition:
-                condition.notify_all()
 
 
 def gated(workspace, name: str, group: str = "Test", watch: str = "") -> None:
@@ -270,15 +242,15 @@ def test_a_delayed_run_whose_alarm_comes_too_early_is_not_forgotten(bench, works
     assert ended(engine, run_id)[0].status == "succeeded"
 
 
-def test_a_worker_that_cannot_be_started(bench, workspace):
+def test_a_worker_that_cannot_be_started(bench, workspace, monkeypatch):
     workspace.module("sound", "from flowstead import Flow\ndef build(): return Flow('T').step(lambda context: 1)\n")
     engine = bench.engine()
-    python = engine.dispatcher._python
-    engine.dispatcher._python = "/nonexistent/python"
-    run = run_flow(engine, "sound")
+    assert engine.catalog.entry("sound").spec
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(sys, "executable", "/nonexistent/python")
+        run = run_flow(engine, "sound")
     assert (run.status, run.error["code"]) == ("failed", "worker-not-started")
     assert run.error["hint"]
-    engine.dispatcher._python = python
     assert run_flow(engine, "sound").status == "succeeded"
 
 

@@ -4,8 +4,7 @@ import json
 import shutil
 
 import pytest
-from engine_bench import ended, log_of, run_flow, start, start_one
-from test_engine_dispatch import FakeClock
+from engine_bench import FakeClock, ended, log_of, run_flow, start, start_one
 
 from flowstead.client import Client
 from flowstead.daemon.embedded import embedded

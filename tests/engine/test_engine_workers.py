@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from engine_bench import ended, is_alive, run_flow, start_one, wait_for_death, wait_until
+from engine_bench import FakeClock, ended, is_alive, run_flow, start_one, wait_for_death, wait_until
 
 from flowstead.engine.retrying import retry
 from flowstead.model.errors import FlowBroken
@@ -163,12 +163,56 @@ def test_recycled_when_it_holds_too_much_memory(bench, workspace):
 def test_an_idle_worker_makes_room_for_another_flow(bench, pid_flow):
     pid_flow("x", "one")
     pid_flow("x", "two")
-    engine = bench.engine(worker_slots=1)
+    engine = bench.engine(worker_slots=1, warm_workers=1)
     first = pid_of(run_flow(engine, "one"))
     second = pid_of(run_flow(engine, "two"))
     wait_for_death(first)
     assert is_alive(second)
     assert pid_of(run_flow(engine, "two", new=True)) == second
+
+
+def test_idle_workers_are_bounded_by_their_memory(bench, pid_flow):
+    for name in ("one", "two"):
+        pid_flow("x", name)
+    engine = bench.engine(warm_memory_mb=30)  # a worker takes some 20
+    first = pid_of(run_flow(engine, "one"))
+    second = pid_of(run_flow(engine, "two"))
+    wait_for_death(first)
+    assert is_alive(second)
+
+
+def test_flows_in_use_have_a_worker_waiting_before_their_next_run(bench, pid_flow):
+    for name in ("one", "two", "three"):
+        pid_flow("x", name)
+    engine = bench.engine()
+    for name in ("one", "two", "three"):
+        run_flow(engine, name)
+    engine.close()
+    engine = bench.engine(warm_workers=2)
+    engine.warm_up()
+    wait_until(engine, lambda: len(engine.dispatcher._idle) == 2)
+    engine.warm_up()
+    assert len(engine.dispatcher._workers) == 2
+    waiting = {worker.pid for worker in engine.dispatcher._idle}
+    assert {pid_of(run_flow(engine, name, new=True)) for name in ("two", "three")} == waiting
+
+
+def test_a_module_that_hangs_does_not_keep_a_worker_loading_for_ever(bench, workspace):
+    source = "import os, time\nfrom flowstead import Flow\n{}\ndef build(): return Flow('T').step(lambda context: 1)\n"
+    workspace.module("hangs", source.format("time.sleep(0)"))
+    clock = FakeClock()
+    engine = bench.engine(clock=clock)
+    run_flow(engine, "hangs")
+    version = engine.catalog.entry("hangs").digest
+    module = engine.layout.versions / version / "module.py"
+    module.write_text(source.format("time.sleep(600)"))
+    for worker in list(engine.dispatcher._idle):
+        os.kill(worker.pid, 9)
+    wait_until(engine, lambda: not engine.dispatcher._workers)
+    engine.warm_up()
+    (worker,) = engine.dispatcher._workers.values()
+    clock.advance(61)
+    wait_for_death(worker.pid)
 
 
 def test_an_idle_worker_that_died_is_not_used(bench, pid_flow):

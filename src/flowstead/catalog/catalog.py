@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from flowstead.catalog.versions import (
     write_helpers,
 )
 from flowstead.flow.files import is_temporary
-from flowstead.model.errors import FlowNotFound, WorkspaceNotFound
+from flowstead.model.errors import FlowNotFound, FlowsteadError, WorkspaceNotFound
 from flowstead.model.flow import FlowSpec
 
 if TYPE_CHECKING:
@@ -33,6 +34,15 @@ _LASTING = frozenset(
     ("notebook-invalid", "notebook-magic", "build-missing", "build-invalid", "definition-invalid", "module-timeout")
 )
 _LASTING_TYPES = frozenset(("SyntaxError", "IndentationError", "TabError", "NameError"))
+
+
+PythonFor = Callable[[Path, bytes], str]
+"""The interpreter that can import a module, by its path and text. Raises FlowsteadError while there is none."""
+
+
+def own_python(path: Path, source: bytes) -> str:
+    """The interpreter that runs Flowstead, for any module."""
+    return sys.executable
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +71,22 @@ class _Text:
 class Catalog:
     """The flows of one workspace.
 
-    A module is described, by `python` and within `time_limit` seconds, when its content or that of the helpers is new;
-    what is known by then is stored as a flow version.
+    A module is described, by the interpreter that `python_for` names and within `time_limit` seconds, when its content
+    or that of the helpers is new; what is known by then is stored as a flow version.
     """
 
-    def __init__(self, layout: WorkspaceLayout, *, python: str = sys.executable, time_limit: float = 10.0) -> None:
+    def __init__(
+        self, layout: WorkspaceLayout, *, python_for: PythonFor = own_python, time_limit: float = 10.0
+    ) -> None:
         self.layout = layout
-        self.python = python
+        self.python_for = python_for
         self.time_limit = time_limit
 
     def entries(self, *, again: bool = False) -> list[CatalogEntry]:
         """Every flow, by name. Lasting errors are remembered; `again` looks at those modules anew.
 
         Raises StorageError and HomeUnwritable when a new version cannot be stored, FlowsteadError with code
-        `describe-failed` when `python` cannot describe anything.
+        `describe-failed` when an interpreter cannot describe anything.
         """
         return self._look(self._modules(), again)
 
@@ -84,6 +96,13 @@ class Catalog:
         if name not in modules:
             raise self._unknown(name, list(modules))
         return self._look({name: modules[name]}, True)[0]
+
+    def path(self, name: str) -> Path:
+        """The authored file of a flow; nothing of it is run. Raises FlowNotFound."""
+        modules = self._modules()
+        if name not in modules:
+            raise self._unknown(name, list(modules))
+        return modules[name][0]
 
     def _modules(self) -> dict[str, list[Path]]:
         """The files of each flow, by name, in order; more than one is an error of that flow."""
@@ -139,11 +158,21 @@ class Catalog:
                 write_helpers(stage / shared.name, helpers)
                 publish(stage / shared.name, shared)
             jobs: dict[Job, _Text] = {}
+            queues: dict[str, list[Job]] = {}
             for text in texts:
+                try:
+                    python = self.python_for(text.path, text.source)
+                except FlowsteadError as error:
+                    found[text.path.stem] = CatalogEntry(
+                        text.path.stem, text.path, text.digest, None, self._no_interpreter(text.path, error)
+                    )
+                    continue
                 folder = stage / text.digest
                 folder.mkdir()
                 (folder / f"module{text.suffix}").write_bytes(text.source)
-                jobs[Job(folder, shared, text.path, self.layout.root)] = text
+                job = Job(folder, shared, text.path, self.layout.root)
+                jobs[job] = text
+                queues.setdefault(python, []).append(job)
 
             def answered(job: Job, answer: dict[str, Any]) -> None:
                 text = jobs[job]
@@ -160,8 +189,8 @@ class Catalog:
                     publish(job.folder, self.layout.versions / text.digest)
                 found[text.path.stem] = _entry(text.path, text.digest, record)
 
-            if jobs:
-                describe_modules(list(jobs), answered, python=self.python, time_limit=self.time_limit, scratch=stage)
+            for python, queue in queues.items():
+                describe_modules(queue, answered, python=python, time_limit=self.time_limit, scratch=stage)
 
     def _duplicate(self, paths: list[Path]) -> dict[str, Any]:
         names = " and ".join(path.name for path in paths)
@@ -172,6 +201,10 @@ class Catalog:
         message = f"{path.name} cannot be read: {error.strerror or error}."
         hint = "Check its permissions, and that what it links to exists."
         return self._file_error(path, "module-unreadable", type(error).__name__, message, hint)
+
+    def _no_interpreter(self, path: Path, error: FlowsteadError) -> dict[str, Any]:
+        found = self._file_error(path, error.code, type(error).__name__, error.message, error.hint)
+        return {**found, **{name: error.detail[name] for name in ("file", "line", "words") if error.detail.get(name)}}
 
     def _file_error(self, path: Path, code: str, kind: str, message: str, hint: str) -> dict[str, Any]:
         file = path.relative_to(self.layout.root).as_posix()

@@ -40,6 +40,7 @@ _COMMANDS = (
     ("demo", "flowstead.cli.demo:demo", _SET_UP),
     ("doctor", "flowstead.cli.setup:doctor", _SET_UP),
     ("workspace", "flowstead.cli.workspace:app", _SET_UP),
+    ("env", "flowstead.cli.env:app", _SET_UP),
     ("daemon", "flowstead.cli.daemon:app", _SET_UP),
     ("engine", "flowstead.cli.engine:app", _SET_UP),
     ("pool", "flowstead.cli.pool:app", _SET_UP),

@@ -11,6 +11,9 @@ from typing import Any
 from flowstead.cli.screen import Screen, one_line, visible
 from flowstead.model.errors import FlowsteadError
 
+MOST_WORDS = 16
+"""Lines of what another tool said that are shown."""
+
 
 def report(error: FlowsteadError, *, as_json: bool) -> int:
     """Prints `error` and returns its exit code: on stderr, or with `as_json` as an object on stdout."""
@@ -27,7 +30,7 @@ def report(error: FlowsteadError, *, as_json: bool) -> int:
 
 
 def where_and_hint(screen: Screen, error: Mapping[str, Any]) -> Iterator[str]:
-    """Lines that say in which file and line `error` came up, with that line, and what to do."""
+    """Lines that say in which file and line `error` came up, with that line, what a tool said of it, and what to do."""
     if error.get("file"):
         cell = f", cell {error['cell']}" if error.get("cell") else ""
         line = f":{error['line']}" if error.get("line") else ""
@@ -35,6 +38,8 @@ def where_and_hint(screen: Screen, error: Mapping[str, Any]) -> Iterator[str]:
         if error.get("source") and error.get("line"):
             number = screen.paint(f"{error['line']} {'│' if screen.unicode else '|'}", "dim")
             yield f"  {number} {one_line(error['source'])}"
+    for line in visible(str(error.get("words") or "")).splitlines()[-MOST_WORDS:]:
+        yield f"  {screen.paint(line, 'dim')}"
     if error.get("hint"):
         yield f"{screen.paint('hint:', 'bold')} {visible(error['hint'])}"
 

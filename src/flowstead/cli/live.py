@@ -61,7 +61,8 @@ class LiveView:
         if teller.endless:
             return self._under_way(grid)
         if len(rows) == 1:
-            return grid if active else Text("  waiting for its turn", style="dim")
+            waiting = rows[0]["waiting_for"] or "its turn"
+            return grid if active else Text(f"  waiting for {waiting}", style="dim")
         whole = Table.grid()
         whole.add_row(grid)
         whole.add_row(self._summary(len(rows)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,8 @@ from flowstead.cli.following import Answer, announce_resumed, conduct
 from flowstead.cli.invocation import Call
 from flowstead.cli.screen import Screen
 from flowstead.cli.telling import Row
-from flowstead.model.errors import ParameterError
+from flowstead.client import Client
+from flowstead.model.errors import BuildFailed, EnvironmentPending, ParameterError
 
 
 def run(
@@ -78,10 +80,17 @@ def run(
     def announce(screen: Screen, answer: Answer, rows: dict[str, Row]) -> None:
         announce_start(screen, answer, rows, flow, lambda text: invocation.command(text, root), root)
 
-    command = f"run {flow}"
-    return conduct(
-        invocation, root, command, lambda client: client.start(flow, **fields), announce, json=json, wait=not no_wait
-    )
+    def ask(client: Client) -> Answer:
+        try:
+            return client.start(flow, **fields)
+        except EnvironmentPending:
+            from flowstead.cli.preparing import prepare
+
+            with suppress(BuildFailed):  # the run that is then started says so, and stays on record
+                prepare(client, flow, quiet=json)
+            return client.start(flow, **fields, prepared=True)
+
+    return conduct(invocation, root, f"run {flow}", ask, announce, json=json, wait=not no_wait)
 
 
 def params_of(given: list[str]) -> dict[str, str]:

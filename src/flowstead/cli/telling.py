@@ -82,6 +82,8 @@ class Teller:
         if status not in ("queued", "starting") and (run_id, row["attempt"]) not in self._begun:
             self._begun.add((run_id, row["attempt"]))
             yield from self._start(row)
+        if status == "queued" and row["waiting_for"] and not self.screen.is_terminal and self._tells_ends:
+            yield f"{'' if self.single else short_id(run_id) + ' '}waiting for {one_line(row['waiting_for'])}"
         if self._tells_steps:
             yield from self._new_steps(row)
         if status in SETTLED and run_id not in self._ended:

@@ -58,6 +58,17 @@ class Client:
         """
         return self._transport.stream("POST", f"/flows/{name}/preview", fields)
 
+    def environment(self, flow: str) -> dict[str, Any]:
+        """What a flow runs in: `{file, why, considered, provider, requirements, digest, environment, ...}`."""
+        return self._transport.request("GET", f"/flows/{flow}/environment", {})
+
+    def prepare(self, flow: str, *, kernel: bool = False) -> Iterator[dict[str, Any] | None]:
+        """Has a flow's environment built: `{"progress": {...}}`, None, at last `{"ready": {python, digest}}`.
+
+        Raises FlowNotFound, ManifestInvalid, PythonMissing, BuildFailed.
+        """
+        return self._transport.stream("POST", f"/flows/{flow}/environment", {"kernel": kernel})
+
     def doctor(self) -> list[dict[str, Any]]:
         """What is well and what is not on this machine and in this workspace: `[{name, status, message, hint}]`."""
         return self._transport.request("GET", "/doctor", {})["checks"]
@@ -98,11 +109,11 @@ class Client:
         return self._transport.request("POST", "/engine/stop", {})
 
     def start(self, flow: str, **fields: Any) -> dict[str, Any]:
-        """Starts a flow; fields are params, source, force, retry_failed, new and key.
+        """Starts a flow; fields are params, source, force, retry_failed, new, key and prepared.
 
         Returns `{started, resumed, waiting, source, files, failed_before, after}`; `after` is the number of the last
-        event before it. Raises FlowNotFound, FlowBroken, ParameterError,
-        UsageError, NotFound (the source) and WorkspaceBusy.
+        event before it. Raises FlowNotFound, FlowBroken, ParameterError, UsageError, NotFound (the source),
+        WorkspaceBusy, and EnvironmentPending: `prepare` the flow, then start it with prepared=True.
         """
         return self._transport.request("POST", f"/flows/{flow}/start", fields)
 

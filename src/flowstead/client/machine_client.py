@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from flowstead.client.client import Client
+from flowstead.client.client import Client, Transport
 from flowstead.client.finding import find_daemon, transport_to
 from flowstead.client.http import HttpTransport
 from flowstead.model.errors import DaemonUnreachable
@@ -19,7 +19,7 @@ class MachineClient:
     Every call raises DaemonUnreachable when nobody answers.
     """
 
-    def __init__(self, transport: HttpTransport) -> None:
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     def __enter__(self) -> MachineClient:
@@ -91,8 +91,29 @@ class MachineClient:
         """Where a browser gets its session, once, within a minute: a path below the daemon's URL."""
         return self._transport.request("POST", "/launch-tokens", {})["path"]
 
+    def environments(self) -> dict[str, Any]:
+        """Those there are: `{folder, size, environments}`, the last used first."""
+        return self._transport.request("GET", "/environments", {})
+
+    def environment(self, digest: str) -> dict[str, Any]:
+        """One of them, by its digest or the beginning of it. Raises NotFound, UsageError."""
+        return self._transport.request("GET", f"/environments/{digest}", {})
+
+    def pin_environment(self, digest: str, *, pinned: bool) -> dict[str, Any]:
+        """Keeps it from being tidied away, or no longer; returns it. Raises NotFound, UsageError."""
+        return self._transport.request("POST", f"/environments/{digest}/pin", {"pinned": pinned})
+
+    def remove_environment(self, digest: str) -> str:
+        """Deletes it; returns its digest. Raises NotFound, UsageError, EnvironmentUnusable while it is in use."""
+        return self._transport.request("POST", f"/environments/{digest}/remove", {})["removed"]
+
+    def collect_environments(self, *, dry_run: bool) -> list[dict[str, Any]]:
+        """Tidies away what nobody needs: `[{digest, id, step, why, size}]`."""
+        return self._transport.request("POST", "/environments/collect", {"dry_run": dry_run})["collected"]
+
     def client(self, key: str) -> Client:
-        """A client of the workspace of that key; it has connections of its own."""
+        """A client of the workspace of that key, in the daemon; it has connections of its own."""
+        assert isinstance(self._transport, HttpTransport)
         return Client(self._transport.at(f"/api/v1/workspaces/{key}"), outlived=True)
 
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from flowstead.daemon.routes import find
+from flowstead.daemon.routes import OF_MACHINE, OF_WORKSPACES, find
 from flowstead.daemon.workspace_host import OnWait, WorkspaceHost
+
+if TYPE_CHECKING:
+    from flowstead.daemon.machine import Machine
 
 
 class EmbeddedTransport:
-    """Answers a client's requests from this process; see flowstead.client.Transport."""
+    """Answers a client's requests from this process, by the routes of what serves them; see client.Transport."""
 
-    def __init__(self, host: WorkspaceHost) -> None:
-        self._host = host
+    def __init__(self, served: WorkspaceHost | Machine) -> None:
+        self._served = served
+        self._among = OF_WORKSPACES if isinstance(served, WorkspaceHost) else OF_MACHINE
 
     def request(self, method: str, path: str, fields: dict[str, Any]) -> Any:
-        route, values = find(method, path)
-        return route.handler(self._host, **values, **fields)
+        route, values = find(method, path, self._among)
+        return route.handler(self._served, **values, **fields)
 
     def stream(self, method: str, path: str, fields: dict[str, Any]) -> Iterator[dict[str, Any] | None]:
         return self.request(method, path, fields)
@@ -34,7 +38,7 @@ class EmbeddedTransport:
             answer.sent()
 
     def close(self) -> None:
-        self._host.close()
+        self._served.close()
 
 
 def embedded(root: Path, *, command: str, on_wait: OnWait | None = None) -> EmbeddedTransport:
@@ -44,3 +48,10 @@ def embedded(root: Path, *, command: str, on_wait: OnWait | None = None) -> Embe
     `on_wait`. Raises WorkspaceNotFound.
     """
     return EmbeddedTransport(WorkspaceHost(root, command=command, on_wait=on_wait))
+
+
+def embedded_machine(*, command: str) -> EmbeddedTransport:
+    """Serves what belongs to no workspace (the environments of this machine) to a client in this process."""
+    from flowstead.daemon.machine import Machine
+
+    return EmbeddedTransport(Machine(command=command))

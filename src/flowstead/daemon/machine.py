@@ -6,12 +6,19 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flowstead.daemon.files.readers import READERS
 from flowstead.daemon.workspace_host import WorkspaceHost
 from flowstead.model.errors import NotFound, WorkspaceNotFound
+from flowstead.model.home import home
+from flowstead.model.settings import Settings
 from flowstead.workspace import known
 from flowstead.workspace.layout import WorkspaceLayout
+
+if TYPE_CHECKING:
+    from flowstead.daemon.pooling import Pooling
+    from flowstead.environments.cache import EnvironmentCache
 
 SECONDS_UNUSED = 60.0
 """How long a workspace with nothing under way stays open after the last request."""
@@ -29,6 +36,10 @@ class Machine:
         self.on_stop: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._hosts: dict[str, WorkspaceHost] = {}
+        self._opening_cache = threading.Lock()
+        self._cache: EnvironmentCache | None = None
+        self._opening_pool = threading.Lock()
+        self._pooling: Pooling | None = None
 
     def open(self, root: Path) -> WorkspaceHost:
         """Opens the workspace at `root`, if it is not open yet. Raises WorkspaceNotFound."""
@@ -36,13 +47,32 @@ class Machine:
         with self._lock:
             host = self._hosts.get(layout.key)
             if host is None:
-                host = WorkspaceHost(layout.root, command=self.command)
+                host = WorkspaceHost(layout.root, command=self.command, open_cache=self.environments)
                 self._hosts[layout.key] = host
                 known.remember_served(layout.root)
         # Not under the lock: a share that hangs must not keep others from their workspaces.
         host.hold()
         host.touch()
         return host
+
+    def environments(self) -> EnvironmentCache:
+        """The environments of this machine, opened at the first use."""
+        with self._opening_cache:
+            if self._cache is None:
+                from flowstead.environments.cache import EnvironmentCache
+
+                settings = Settings.load(home())
+                self._cache = EnvironmentCache(settings.environments_in(home()), settings)
+            return self._cache
+
+    def pooling(self) -> Pooling:
+        """The pool of this machine, at work from the first use on. Raises HomeUnwritable, UsageError."""
+        with self._opening_pool:
+            if self._pooling is None:
+                from flowstead.daemon.pooling import open_pooling
+
+                self._pooling = open_pooling(home(), self.environments)
+            return self._pooling
 
     def host(self, key: str) -> WorkspaceHost:
         """The workspace of that key; one that is known and not open is opened. Raises WorkspaceNotFound."""
@@ -73,6 +103,7 @@ class Machine:
         for host in self.hosts:
             if host.needed(SECONDS_UNUSED):
                 host.hold()
+                host.warm_up()
                 continue
             with self._lock:
                 # Race: someone may have asked for it since.
@@ -98,4 +129,8 @@ class Machine:
             hosts, self._hosts = list(self._hosts.values()), {}
         for host in hosts:
             host.close()
+        if self._pooling is not None:
+            self._pooling.close()
+        if self._cache is not None:
+            self._cache.close()
         READERS.close()

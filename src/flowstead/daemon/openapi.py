@@ -15,13 +15,14 @@ from pydantic import ConfigDict, TypeAdapter, create_model
 
 from flowstead.daemon.fields import signature_of
 from flowstead.daemon.routes import Route, machine_routes, workspace_routes
-from flowstead.daemon.shapes import errors, files, flows, machine, pool, runs
+from flowstead.daemon.shapes import environments, errors, files, flows, machine, pool, runs
 from flowstead.version import __version__
 
 ANSWERS: dict[str, Any] = {
     "check_flows": flows.CheckedFlows,
     "cancel_run": runs.Run,
     "close_workspace": machine.Closed,
+    "collect_environments": environments.Collected,
     "kill_workspace": machine.Killed,
     "stop": machine.Stopping,
     "diagnose": machine.Findings,
@@ -33,16 +34,20 @@ ANSWERS: dict[str, Any] = {
     "flush_pool": pool.PoolCleared,
     "hand_over_lease": pool.PoolMember,
     "health": machine.Health,
+    "list_environments": environments.Environments,
     "list_files": files.FilePage,
     "list_flows": flows.Flows,
     "list_run_tables": files.RunTables,
     "list_runs": runs.RunPage,
     "list_workspaces": machine.Workspaces,
     "open_workspace": machine.Workspace,
+    "pin_environment": environments.Environment,
     "ping_pool": pool.PoolAlive,
+    "prepare_environment": environments.Preparation,
     "preview_flow": flows.Preview,
     "read_log": runs.LogLine,
     "read_text": files.FileText,
+    "remove_environment": environments.RemovedEnvironment,
     "release": machine.Standing,
     "request_control": machine.Standing,
     "resume_all": runs.Started,
@@ -51,7 +56,9 @@ ANSWERS: dict[str, Any] = {
     "return_to_pool": pool.PoolMember,
     "run_sql": files.SqlRows,
     "runs_by_id": runs.Runs,
+    "show_environment": environments.FlowEnvironment,
     "show_flow": flows.FlowDetails,
+    "show_one": environments.Environment,
     "show_pool": pool.PoolStatus,
     "show_run": runs.RunDetails,
     "show_standing": machine.Standing,
@@ -74,6 +81,7 @@ TAGS = {
     "events": "What changes, as it changes.",
     "files": "Files, and tables by the page.",
     "engine": "What starts by itself.",
+    "environments": "What flows run in, as it is kept on this machine.",
     "pool": "Environments that are ready to be taken.",
     "daemon": "The daemon itself.",
 }
@@ -210,6 +218,7 @@ _PATH_EXAMPLES = {
     "workspace": "flights-9f1c2a7be011",
     "name": "daily_totals",
     "run_id": "r_019f7dd869bc7786b4dea09f5c0",
+    "digest": "3f2a9c0d",
 }
 
 

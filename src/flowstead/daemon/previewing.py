@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import queue
 import secrets
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from flowstead.catalog import read_version
 from flowstead.daemon.workspace_host import WorkspaceHost
 from flowstead.engine.starting import working
 from flowstead.engine.worker_process import WorkerProcess
-from flowstead.model.errors import FlowsteadError, UsageError
+from flowstead.model.errors import EnvironmentPending, FlowsteadError, UsageError
 
 SECONDS_BETWEEN_HEARTBEATS = 0.25
 MOST_ROWS = 10_000
@@ -33,12 +32,16 @@ def preview_flow(
     entry = host.catalog.entry(name)
     working(entry)
     version = read_version(host.layout, entry.digest or "")
+    found = host.environments.find_for(version)
+    if found.python is None:
+        raise EnvironmentPending(f"The environment of {name} is not there yet.")
     told = _Told()
     worker = WorkerProcess(
         worker_id=f"p-{secrets.token_hex(6)}",
         version=version,
         workspace_root=host.layout.root,
-        python=sys.executable,
+        python=found.python,
+        environment=found.environment,
         memory_mb=host.settings.worker_memory_mb,
         listener=told,
     )

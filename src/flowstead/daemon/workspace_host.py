@@ -28,8 +28,10 @@ from flowstead.workspace.trust import require_trust
 if TYPE_CHECKING:
     from flowstead.engine.automation import Automation
     from flowstead.engine.engine import Engine
+    from flowstead.engine.flow_environments import FlowEnvironments
     from flowstead.engine.holding import Holding
     from flowstead.engine.observer import Observer
+    from flowstead.environments.cache import EnvironmentCache
     from flowstead.workspace.ownership import Ownership, Times
     from flowstead.workspace.standing import Standing
 
@@ -42,11 +44,22 @@ class WorkspaceHost:
     """Reads the workspace at `root`; `engine` opens it for running, in the name of `command`.
 
     When another process has it, `engine` waits, after telling `on_wait` who that is; without `on_wait` it raises
-    WorkspaceBusy.
+    WorkspaceBusy. `open_cache` gives the environments of this machine; without it they are opened here, once a flow
+    asks for one.
     """
 
-    def __init__(self, root: Path, *, command: str, on_wait: OnWait | None = None, times: Times | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        command: str,
+        on_wait: OnWait | None = None,
+        times: Times | None = None,
+        open_cache: Callable[[], EnvironmentCache] | None = None,
+    ) -> None:
         self.layout = WorkspaceLayout.of(root)
+        self._open_cache = open_cache
+        self._own_cache: EnvironmentCache | None = None
         self._times = times
         self._command = command
         self._on_wait = on_wait
@@ -69,7 +82,25 @@ class WorkspaceHost:
     def catalog(self) -> Catalog:
         """The flows. Raises WorkspaceUntrusted: to describe a flow is to run its code."""
         require_trust(self.layout)
-        return Catalog(self.layout, time_limit=self.settings.describe_timeout)
+        python_for = self.environments.python_for
+        return Catalog(self.layout, python_for=python_for, time_limit=self.settings.describe_timeout)
+
+    @cached_property
+    def environments(self) -> FlowEnvironments:
+        """What its flows run in. A held host builds what it finds missing."""
+        from flowstead.engine.flow_environments import FlowEnvironments
+
+        return FlowEnvironments(self.layout, self._cache, builds=self._held)
+
+    def _cache(self) -> EnvironmentCache:
+        if self._open_cache is not None:
+            return self._open_cache()
+        with self._changing:
+            if self._own_cache is None:
+                from flowstead.environments.cache import EnvironmentCache
+
+                self._own_cache = EnvironmentCache(self.settings.environments_in(home()), self.settings)
+            return self._own_cache
 
     @cached_property
     def reader(self) -> LedgerReader:
@@ -105,12 +136,19 @@ class WorkspaceHost:
                 holding = self._open_holding()
                 self._stop_observing()
                 try:
-                    self._engine = Engine(holding, only=(), on_over=self._engine_over if self._held else None)
+                    on_over = self._engine_over if self._held else None
+                    self._engine = Engine(holding, self.environments, only=(), on_over=on_over)
                 except BaseException:
                     self._leave()
                     raise
                 self._note("owns it now, epoch %d", holding.ownership.epoch)
             return self._engine
+
+    def warm_up(self) -> None:
+        """Has workers waiting for the flows that are in use here, while this machine runs the workspace."""
+        engine = self._engine
+        if engine is not None:
+            engine.warm_up()
 
     def _note(self, text: str, *values: object) -> None:
         """Tells the daemon's log."""
@@ -396,3 +434,5 @@ class WorkspaceHost:
             self._held = False
             self._stop_observing()
             self.stop_running()
+            if self._own_cache is not None:
+                self._own_cache.close()

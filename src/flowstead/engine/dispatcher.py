@@ -8,16 +8,17 @@ from __future__ import annotations
 import errno
 import json
 import secrets
-import sys
 import threading
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowstead.catalog import FlowVersion, read_version
 from flowstead.engine.clock import Alarms, Clock
+from flowstead.engine.flow_environments import FlowEnvironments, Found
 from flowstead.engine.freshness import signatures
+from flowstead.engine.runlog import RunLog
 from flowstead.engine.session import Claimed, Session
 from flowstead.engine.worker_process import WorkerProcess, memory_of
 from flowstead.ledger import Ledger, Transaction
@@ -25,6 +26,14 @@ from flowstead.ledger.transaction import Fence
 from flowstead.model.errors import FlowsteadError, StorageError
 from flowstead.model.settings import Settings
 from flowstead.workspace.layout import WorkspaceLayout
+
+if TYPE_CHECKING:
+    from flowstead.environments.building import Build
+    from flowstead.environments.declaration import Progress
+    from flowstead.environments.environment import Wanted
+
+_BY_HAND = ("manual", "retry")
+"""Who starts one of these wants an environment that could not be built to be tried again."""
 
 
 class Dispatcher:
@@ -38,6 +47,7 @@ class Dispatcher:
         layout: WorkspaceLayout,
         settings: Settings,
         ledger: Ledger,
+        environments: FlowEnvironments,
         *,
         clock: Clock,
         epoch: int,
@@ -52,7 +62,7 @@ class Dispatcher:
         self.ended = 0
         """Runs that came to an end, so far; what is published follows it."""
         self.failure: FlowsteadError | None = None
-        self._epoch = epoch
+        self.epoch = epoch
         self._only: set[str] | None = None if only is None else set(only)
         self._lock = threading.RLock()
         self._stopping = False
@@ -63,8 +73,9 @@ class Dispatcher:
         self._versions: dict[str, FlowVersion] = {}
         self._next_dispatch: int | None = None
         self._slots = settings.slots
-        # The interpreter that runs Flowstead also runs flows that ask for no environment of their own.
-        self._python = sys.executable
+        self._environments = environments
+        self._awaited: dict[str, str] = {}
+        """The digests of environments that queued runs wait for."""
         self.alarms = Alarms(clock, lambda error: self.fail(coded(error)))
 
     def include(self, flows: Iterable[str]) -> None:
@@ -133,14 +144,18 @@ class Dispatcher:
         """Claims the oldest due run that may start now; tells too whether another may be due."""
         worker_id, token = f"w-{secrets.token_hex(6)}", secrets.token_hex(8)
 
+        unbuilt: list[_Unbuilt] = []
+
         # Found and claimed in one transaction: no one can cancel the run in between.
         def claim(tx: Transaction) -> tuple[_Claim, bool] | None:
+            unbuilt.clear()
             waiting = tx.waiting()
-            row = self._first_allowed(waiting)
+            row, found = self._first_allowed(waiting, unbuilt)
             if row is None:
                 return None
-            claim = self._claim_of(row, worker_id, token)
-            tx.claim(claim.fence, claim.worker.id if claim.worker else worker_id, first_step=claim.at_once)
+            claim = self._claim_of(row, found, worker_id, token)
+            worker = claim.worker.id if claim.worker else worker_id
+            tx.claim(claim.fence, worker, environment=claim.environment_digest, first_step=claim.at_once)
             if claim.failure is not None:
                 tx.end_run(claim.fence, "failed", error=_error_text(claim.failure))
             elif claim.files:
@@ -148,13 +163,20 @@ class Dispatcher:
             return claim, len(waiting) > 1 or claim.max_parallel > 1 or claim.failure is not None
 
         found = self.ledger.write(claim)
+        for each in unbuilt:
+            self._await_environment(each)
         if found is None:
             return None, False
         claim_made, more = found
         return self._session_for(claim_made, worker_id), more
 
-    def _first_allowed(self, waiting: list[tuple[Any, ...]]) -> tuple[Any, ...] | None:
-        """The first of these runs, the oldest of each flow, that the limits let start now."""
+    def _first_allowed(
+        self, waiting: list[tuple[Any, ...]], unbuilt: list[_Unbuilt]
+    ) -> tuple[tuple[Any, ...] | None, Found | FlowsteadError]:
+        """The first of these runs, the oldest of each flow, that the limits let start now, and what it runs in.
+
+        What has to wait for its environment is added to `unbuilt`; others do not wait behind it.
+        """
         counts: dict[str, int] = {}
         turns: dict[str, str] = {}
         full: set[str] = set()
@@ -176,11 +198,55 @@ class Dispatcher:
                 # Younger runs of the group wait behind this one, or a busy flow would keep the turn for ever.
                 held.add(group)
                 continue
-            return row
-        return None
+            found = self._found(row)
+            if isinstance(found, _Unbuilt):
+                unbuilt.append(found)
+                continue
+            return row, found
+        return None, Found()
 
-    def _claim_of(self, row: tuple[Any, ...], worker_id: str, token: str) -> _Claim:
-        run_id, flow, group, digest, root, path, params, metadata, summary, attempt, retry_of = row
+    def _found(self, row: tuple[Any, ...]) -> Found | FlowsteadError | _Unbuilt:
+        """What the run of a row of `waiting` runs in; why it cannot run; or that this has to be built first."""
+        run_id, _, _, digest, *_, trigger, queued_at = row
+        try:
+            found = self._environments.find_for(self.version(digest))
+            if found.python is not None:
+                return found
+            assert found.wanted is not None
+            kept = self._environments.failure(found.wanted)
+        except FlowsteadError as error:
+            return error
+        except OSError as error:
+            return coded(error)
+        if kept is None:
+            return _Unbuilt(run_id, found.wanted)
+        # Whoever started it after that, by hand, wants it to be tried again.
+        if trigger in _BY_HAND and kept.at < queued_at:
+            return _Unbuilt(run_id, found.wanted, again=True)
+        return kept.error
+
+    def _await_environment(self, unbuilt: _Unbuilt) -> None:
+        """Has an environment built, and dispatches once that is over; tells the run that waits for it how far it is."""
+        digest = unbuilt.wanted.digest
+        if self._awaited.get(unbuilt.run_id) == digest:
+            return
+        self._awaited[unbuilt.run_id] = digest
+        build = self._environments.request(unbuilt.wanted, again=unbuilt.again)
+
+        def tell(progress: Progress) -> None:
+            what = f"its environment: {progress.message}"
+            if not self._stopping and self._awaited.get(unbuilt.run_id) == digest:
+                self.ledger.write(lambda tx: tx.wait_for(unbuilt.run_id, what))
+
+        def done(_: Build) -> None:
+            self._awaited.pop(unbuilt.run_id, None)
+            self.alarms.set(0, self.dispatch)
+
+        build.listen(tell)
+        build.on_done(done)
+
+    def _claim_of(self, row: tuple[Any, ...], found: Found | FlowsteadError, worker_id: str, token: str) -> _Claim:
+        run_id, flow, group, digest, root, path, params, metadata, summary, attempt, retry_of, _, _ = row
         run = Claimed(
             id=run_id,
             flow=flow,
@@ -194,32 +260,31 @@ class Dispatcher:
             attempt=attempt + 1,
             retry_of=retry_of,
         )
-        fence = Fence(run_id, token, self._epoch)
-        try:
-            version = self.version(digest)
-        except FlowsteadError as error:
-            return _Claim(run, fence, failure=error)
-        warm = next((worker for worker in self._idle if worker.version == digest), None)
+        fence = Fence(run_id, token, self.epoch)
+        if isinstance(found, FlowsteadError):
+            return _Claim(run, fence, failure=found)
+        version = self.version(digest)
+        warm = next((each for each in self._idle if each.fits(digest, found.python)), None)
         # A warm worker needs no time to load, so the run's first step begins with the claim itself.
         at_once = warm is not None and run.fresh and bool(version.spec.steps)
         files: list[tuple[str, int, int]] = []
         if root is not None and path is not None:
             files = list(signatures(version.spec, self.layout.root_path(root), path))
-        return _Claim(run, fence, version, warm, at_once, files)
+        return _Claim(run, fence, version, found, warm, at_once, files)
 
     def _session_for(self, claim: _Claim, worker_id: str) -> Session | None:
         """The session of a claimed run with its worker; None when the run had to fail at once."""
         if claim.version is None:
-            self.secrets.pop(claim.run.id, None)
+            self._say_failed(claim.run, claim.failure)
             return None
         try:
-            worker = claim.worker or self._start_worker(claim.version, worker_id)
+            worker = claim.worker or self._start_worker(claim.version, claim.found, worker_id)
         except OSError as error:
             message = f"No worker could be started: {error.strerror or error}."
             hint = f"Is the system out of memory or processes? Try again with: flowstead retry {claim.run.id}"
             failure = FlowsteadError(message, code="worker-not-started", hint=hint)
             self.ledger.write(lambda tx: tx.end_run(claim.fence, "failed", error=_error_text(failure)))
-            self.secrets.pop(claim.run.id, None)
+            self._say_failed(claim.run, failure)
             return None
         if claim.worker:
             self._idle.remove(worker)
@@ -227,14 +292,21 @@ class Dispatcher:
         self._sessions[claim.run.id] = session
         return session
 
-    def _start_worker(self, version: FlowVersion, worker_id: str) -> WorkerProcess:
-        if self._idle and len(self._workers) >= self._slots:
-            self._retire(self._idle.pop(0))
+    def _say_failed(self, run: Claimed, failure: FlowsteadError | None) -> None:
+        """Ends the log of a run that failed before it had a worker."""
+        self.secrets.pop(run.id, None)
+        self.ended += 1
+        log = RunLog(self.layout.run_folder(run.id), {"run_id": run.id, "flow": run.flow})
+        log.finish_run(run.flow, "failed", failure and {**failure.as_dict(), **told(failure)})
+        log.close()
+
+    def _start_worker(self, version: FlowVersion, found: Found, worker_id: str) -> WorkerProcess:
         worker = WorkerProcess(
             worker_id=worker_id,
             version=version,
             workspace_root=self.layout.root,
-            python=self._python,
+            python=found.python or "",
+            environment=found.environment,
             memory_mb=self.settings.worker_memory_mb,
             listener=self,
             deadline=self.layout.deadline,
@@ -288,11 +360,56 @@ class Dispatcher:
                 if worker.lost_cause is not None or self._worn(worker) or self._stopping:
                     self._retire(worker)
                 else:
-                    self._idle.append(worker)
+                    self._keep_warm(worker)
             if over:
                 self.secrets.pop(session.run.id, None)
                 self.ended += 1
         self.dispatch()
+
+    def _keep_warm(self, worker: WorkerProcess) -> None:
+        """Lets a loaded worker wait for the next run; those that have waited longest make room for it."""
+        self._idle.append(worker)
+        while len(self._idle) > self.settings.warm_workers:
+            self._retire(self._idle.pop(0))
+        # What workers hold changes with their first runs; to look each time would cost more than a short run does.
+        if self.settings.warm_memory_mb and (worker.runs < 2 or worker.runs % 8 == 0):
+            held = [memory_of(each.pid) for each in self._idle]
+            while held and sum(held) > self.settings.warm_memory_mb << 20:
+                held.pop(0)
+                self._retire(self._idle.pop(0))
+
+    def warm_up(self, digests: Iterable[str]) -> None:
+        """Has workers waiting, with their imports done, for these flow versions, as far as there is room for them."""
+        for digest in digests:
+            with self._lock:
+                loading = len(self._workers) - len(self._sessions) - len(self._idle)
+                if self._stopping or self._paused or len(self._idle) + loading >= self.settings.warm_workers:
+                    return
+                if any(each.version == digest for each in self._workers.values()):
+                    continue
+                try:
+                    version = self.version(digest)
+                    found = self._environments.find_for(version)
+                    if found.python is not None:
+                        self._load(version, found)
+                except (FlowsteadError, OSError):
+                    continue  # a run of it says why
+
+    def _load(self, version: FlowVersion, found: Found) -> None:
+        worker = self._start_worker(version, found, f"w-{secrets.token_hex(6)}")
+
+        def overdue() -> None:
+            with self._lock:
+                if not worker.ready and self._session_of(worker) is None:
+                    worker.kill("load-timeout")
+
+        self.alarms.set(self.settings.load_timeout, overdue)
+
+    def _loaded(self, worker: WorkerProcess) -> None:
+        with self._lock:
+            worker.ready = True
+            if worker.id in self._workers and worker not in self._idle:
+                self._keep_warm(worker)
 
     def _worn(self, worker: WorkerProcess) -> bool:
         if worker.runs >= self.settings.worker_max_runs:
@@ -315,6 +432,8 @@ class Dispatcher:
     def on_frames(self, worker: WorkerProcess, frames: list[dict[str, Any]]) -> None:
         session = self._session_of(worker)
         if session is None:
+            if not worker.ready and frames[0]["type"] == "ready":
+                self._loaded(worker)
             return
         try:
             try:
@@ -338,6 +457,9 @@ class Dispatcher:
             if worker in self._idle:
                 self._idle.remove(worker)
             worker.lost_cause = worker.lost_cause or "exit"
+            self._environments.release_unused(
+                {each.environment.id for each in self._workers.values() if each.environment}
+            )
         session = self._session_of(worker)
         if session is not None:
             try:
@@ -390,18 +512,37 @@ class _Claim:
     run: Claimed
     fence: Fence
     version: FlowVersion | None = None
+    found: Found = field(default_factory=Found)
     worker: WorkerProcess | None = None
     at_once: bool = False
     files: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
     failure: FlowsteadError | None = None
 
     @property
+    def environment_digest(self) -> str | None:
+        return None if self.found.wanted is None else self.found.wanted.digest
+
+    @property
     def max_parallel(self) -> int:
         return self.version.spec.trigger.max_parallel if self.version else 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Unbuilt:
+    """A queued run whose environment is not there; `again`: although it could not be built before."""
+
+    run_id: str
+    wanted: Wanted
+    again: bool = False
+
+
 def _error_text(error: FlowsteadError) -> str:
-    return json.dumps({**error.as_dict(), "type": None, "step": None, "file": None, "line": None})
+    return json.dumps({**error.as_dict(), "type": None, "step": None, "file": None, "line": None, **told(error)})
+
+
+def told(error: FlowsteadError) -> dict[str, Any]:
+    """What a person reads first of an error's detail: where it is, and another tool's own words."""
+    return {name: error.detail[name] for name in ("file", "line", "words") if name in error.detail}
 
 
 def coded(error: Exception) -> FlowsteadError:

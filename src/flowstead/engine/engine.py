@@ -15,6 +15,7 @@ from typing import Any
 
 from flowstead.catalog import Catalog, read_version
 from flowstead.engine.dispatcher import Dispatcher, coded
+from flowstead.engine.flow_environments import FlowEnvironments
 from flowstead.engine.holding import Holding
 from flowstead.engine.inbox import Inbox
 from flowstead.engine.owner import Owner
@@ -22,12 +23,15 @@ from flowstead.engine.publishing import Publisher
 from flowstead.engine.runlog import RunLog, last_event
 from flowstead.engine.worker_process import kill_leftovers
 from flowstead.ledger import Transaction
+from flowstead.ledger.transaction import Fence
 from flowstead.model.errors import FlowNotFound, FlowsteadError, NotFound, OwnershipLost, TransitionRefused
 from flowstead.model.run import Run, RunRequest
 
 SECONDS_BETWEEN_INBOX_LOOKS = 0.1
 SECONDS_BETWEEN_IDLE_LOOKS = 1.0
 SECONDS_BETWEEN_CLEANUPS = 6 * 3600
+DAYS_IN_USE = 7
+"""A flow that ran within so many days is in use: a worker waits for its next run."""
 
 
 class Engine:
@@ -35,17 +39,26 @@ class Engine:
 
     `only` limits dispatch to some flows; runs of others stay queued. `on_over` is called, from a thread of the engine,
     when it cannot go on: `failure` then says why (ownership lost or handed over, a full disk), and `close` is due.
-    Raises WorkspaceOwned naming the machine that owns the workspace, and StorageError.
+    `environments` are those of the workspace's flows. Raises WorkspaceOwned naming the machine that owns the
+    workspace, and StorageError.
     """
 
     def __init__(
-        self, holding: Holding, *, only: Iterable[str] | None = None, on_over: Callable[[], None] | None = None
+        self,
+        holding: Holding,
+        environments: FlowEnvironments,
+        *,
+        only: Iterable[str] | None = None,
+        on_over: Callable[[], None] | None = None,
     ) -> None:
         self.layout = holding.layout
         self.settings = holding.settings
         self.clock = holding.clock
         self.ledger = holding.ledger
-        self.catalog = Catalog(self.layout, time_limit=self.settings.describe_timeout)
+        self.environments = environments
+        self.catalog = Catalog(
+            self.layout, python_for=environments.python_for, time_limit=self.settings.describe_timeout
+        )
         self.starting = threading.Lock()
         """Held by whoever finds out which files are due, until their runs are queued."""
         self._inbox = Inbox(self.layout.inbox)
@@ -60,7 +73,7 @@ class Engine:
             self._describe_open_versions()
             self._clean_up()
             self.dispatcher = Dispatcher(
-                self.layout, self.settings, self.ledger, clock=self.clock, epoch=epoch, only=only
+                self.layout, self.settings, self.ledger, environments, clock=self.clock, epoch=epoch, only=only
             )
             undo.pop_all()
         self.owner = Owner(holding, self.dispatcher, publisher, on_over)
@@ -111,6 +124,21 @@ class Engine:
         self.dispatcher.include(request.flow for request in requests)
         return started
 
+    def start_failed(self, request: RunRequest, error: dict[str, Any]) -> str:
+        """Records a run that could not even be planned, with the reason; returns its id."""
+
+        def record(tx: Transaction) -> str:
+            run_id, new = tx.enqueue(request)
+            if new:
+                fence = Fence(run_id, "", self.dispatcher.epoch)
+                tx.claim(fence, "")
+                tx.end_run(fence, "failed", error=json.dumps(error))
+            return run_id
+
+        run_id = self.ledger.write(record)
+        self._log_end(run_id, request.flow, "failed", error)
+        return run_id
+
     def cancel(self, run_id: str) -> Run:
         """Cancels a run: at once when it waits, within the grace time when it works.
 
@@ -160,6 +188,11 @@ class Engine:
                     continue  # someone was faster
                 resumed.append(run.id)
         return resumed
+
+    def warm_up(self) -> None:
+        """Has a worker waiting for each flow that ran lately, the latest first, as far as there is room."""
+        since = self.clock.now() - DAYS_IN_USE * 86_400 * 1_000_000
+        self.dispatcher.warm_up(self.ledger.reader.versions_in_use(since, self.settings.warm_workers))
 
     # -- time, other processes, housekeeping -------------------------------------------------------------------
 

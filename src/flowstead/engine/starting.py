@@ -12,7 +12,7 @@ from flowstead.catalog import CatalogEntry
 from flowstead.engine.freshness import Signature, Sources, compare, find_files, source_root
 from flowstead.flow.errors import ParameterRefused
 from flowstead.flow.params import REQUIRED, Ask, resolve_params
-from flowstead.model.errors import FlowBroken, NotFound, ParameterError, UsageError
+from flowstead.model.errors import BuildFailed, EnvironmentPending, FlowBroken, NotFound, ParameterError, UsageError
 from flowstead.model.flow import FlowSpec
 from flowstead.model.run import Run, RunRequest
 
@@ -31,6 +31,8 @@ class StartRequest:
     retry_failed: bool = False
     new: bool = False
     key: str | None = None
+    prepared: bool = False
+    """Whether whoever asks has just waited for the flow's environment: what still keeps it from running counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,13 @@ def start_flow(engine: Engine, request: StartRequest) -> Started:
 
     A flow without a source gets one run, unless an interrupted or waiting one stands for it. One with a source gets a
     run for each file that is due, or one for the whole source (`run_as="batch"`).
-    Raises FlowNotFound, FlowBroken, ParameterError, UsageError, and NotFound when the source is missing.
+    Raises FlowNotFound, FlowBroken, ParameterError, UsageError, NotFound when the source is missing, and
+    EnvironmentPending where the flow's environment has to be there first (see the route that prepares it).
     """
     entry = engine.catalog.entry(request.flow)
+    if request.prepared and entry.error is not None and entry.error["type"] == BuildFailed.__name__:
+        # It has no plan yet: nobody can read a module without what it imports.
+        return Started((engine.start_failed(RunRequest(entry.name, "", entry.digest or "", "manual"), entry.error),))
     spec = working(entry)
     params, secrets = check_params(spec, request.params)
     reader = engine.ledger.reader
@@ -103,9 +109,14 @@ def start_flow(engine: Engine, request: StartRequest) -> Started:
 
 
 def working(entry: CatalogEntry) -> FlowSpec:
-    """The plan of a module that could be described. Raises FlowBroken with what is wrong with it."""
+    """The plan of a module that could be described.
+
+    Raises FlowBroken with what is wrong with it, EnvironmentPending while it waits for its environment.
+    """
     if entry.spec is None:
         error = entry.error or {}
+        if error.get("type") in (EnvironmentPending.__name__, BuildFailed.__name__):
+            raise EnvironmentPending(error["message"], hint=error["hint"])
         raise FlowBroken(
             f"Flow {entry.name} cannot run: {error.get('message', 'it could not be described')}",
             hint=error.get("hint") or f"See: flowstead check {entry.name}",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import psutil
 
     from flowstead.catalog import FlowVersion
+    from flowstead.environments.environment import Environment
 
 _BLOCK = 1 << 16
 
@@ -37,6 +38,7 @@ class Listener(Protocol):
 class WorkerProcess:
     """Starts a worker for one flow version and listens to it; `memory_mb` limits its address space (0: no limit).
 
+    `python` is the interpreter, that of `environment` where the flow has one; None: the one that runs Flowstead.
     `deadline` is the file that tells the worker how long this engine owns the workspace (see worker.deadline).
     Everything that it and its children print comes through one pipe whose reading end is here, so nothing is lost
     when it dies.
@@ -51,10 +53,13 @@ class WorkerProcess:
         python: str,
         memory_mb: int,
         listener: Listener,
+        environment: Environment | None = None,
         deadline: Path | None = None,
     ) -> None:
         self.id = worker_id
         self.version = version.digest
+        self.python = python
+        self.environment = environment
         self.runs = 0
         self.ready = False
         self.lost_cause: str | None = None
@@ -74,7 +79,7 @@ class WorkerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            env={**os.environ, "FLOWSTEAD_WORKER": worker_id, "MPLBACKEND": os.environ.get("MPLBACKEND", "Agg")},
+            env=_variables(worker_id, environment),
             **options,
         )
         assert self.process.stdin and self.process.stdout and self.process.stderr
@@ -95,6 +100,10 @@ class WorkerProcess:
         )
         self._thread = threading.Thread(target=self._listen, name=f"worker-{worker_id}", daemon=True)
         self._thread.start()
+
+    def fits(self, version: str, python: str | None) -> bool:
+        """Whether it can run that version with that interpreter."""
+        return self.version == version and self.python == python
 
     @property
     def pid(self) -> int:
@@ -189,6 +198,21 @@ class WorkerProcess:
         while data:
             self._listener.on_output(self, data)
             data = _read(self.output.fileno()) if len(data) == _BLOCK else b""
+
+
+def _variables(worker_id: str, environment: Environment | None) -> dict[str, str]:
+    """What the worker finds in its environment variables: that of Flowstead, with the flow's environment activated."""
+    variables = {**os.environ, "FLOWSTEAD_WORKER": worker_id, "MPLBACKEND": os.environ.get("MPLBACKEND", "Agg")}
+    if environment is None:
+        return variables
+    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX"):
+        variables.pop(name, None)
+    scripts = str(environment.python.parent)
+    variables["PATH"] = os.pathsep.join([scripts, *filter(None, [os.environ.get("PATH")])])
+    is_conda = (environment.folder / "conda-meta").is_dir()
+    variables["CONDA_PREFIX" if is_conda else "VIRTUAL_ENV"] = str(environment.folder)
+    variables["PYTHONNOUSERSITE"] = "1"
+    return variables
 
 
 def _kill_group(pid: int) -> None:

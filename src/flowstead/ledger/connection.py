@@ -17,7 +17,7 @@ def migrations() -> list[tuple[int, Path]]:
     return sorted((int(path.name[:4]), path) for path in (_HERE / "migrations").glob("[0-9]*.sql"))
 
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @contextmanager

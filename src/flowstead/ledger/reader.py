@@ -146,6 +146,10 @@ class LedgerReader:
         rows = self.rows(sql.RUN_LOSSES, (run_id,))
         return rows[0][0] if rows else 0
 
+    def versions_in_use(self, since: int, limit: int) -> list[str]:
+        """The newest version of each flow that was started after `since`, the flow that ran last first."""
+        return [version for (version,) in self.rows(sql.VERSIONS_IN_USE, (since, limit))]
+
     # -- flows, files, events ----------------------------------------------------------------------------------
 
     def spec(self, version: str) -> FlowSpec:
@@ -261,6 +265,8 @@ def _run(row: tuple[Any, ...], spec: FlowSpec, steps: dict[int, tuple[Any, ...]]
         metadata=json.loads(row[15]),
         error=_loads(row[16]),
         retry_of=row[17],
+        environment=row[18],
+        waiting_for=row[19],
         resume=spec.resume,
         steps=tuple(planned),
         artifacts=tuple(artifacts),

@@ -42,7 +42,9 @@ CREATE TABLE runs (
     metadata     TEXT NOT NULL DEFAULT '{}',
     error        TEXT,
     retry_of     TEXT,
-    generation   INTEGER NOT NULL DEFAULT 0
+    generation   INTEGER NOT NULL DEFAULT 0,
+    environment  TEXT,
+    waiting_for  TEXT
 );
 CREATE UNIQUE INDEX runs_by_key ON runs (flow, key) WHERE key IS NOT NULL;
 CREATE INDEX runs_by_status ON runs (status, number);

@@ -29,7 +29,8 @@ WITH RECURSIVE waiting (flow) AS (
     SELECT (SELECT min(flow) FROM runs INDEXED BY runs_queued WHERE status = 'queued' AND flow > waiting.flow)
     FROM waiting WHERE waiting.flow IS NOT NULL
 )
-SELECT id, runs.flow, group_name, version, source_root, source_path, params, metadata, summary, attempt, retry_of
+SELECT id, runs.flow, group_name, version, source_root, source_path, params, metadata, summary, attempt, retry_of,
+       trigger, queued_at
 FROM waiting CROSS JOIN runs ON number = (
     SELECT number FROM runs INDEXED BY runs_queued WHERE status = 'queued' AND flow = waiting.flow AND due_at <= ?
     ORDER BY number LIMIT 1
@@ -37,11 +38,13 @@ FROM waiting CROSS JOIN runs ON number = (
 ORDER BY number
 """
 
+WAIT_FOR = "UPDATE runs SET waiting_for = ? WHERE id = ? AND status = 'queued' AND waiting_for IS NOT ?"
+
 NEXT_DUE_TIME = "SELECT min(due_at) FROM runs WHERE status = 'queued' AND due_at > ?"
 
 CLAIM_RUN = f"""
-UPDATE runs SET status = ?, attempt = attempt + 1, token = ?, epoch = ?, generation = 0, worker = ?,
-                started_at = coalesce(started_at, ?), finished_at = NULL, error = NULL
+UPDATE runs SET status = ?, attempt = attempt + 1, token = ?, epoch = ?, generation = 0, worker = ?, environment = ?,
+                started_at = coalesce(started_at, ?), finished_at = NULL, error = NULL, waiting_for = NULL
 WHERE id = ? AND status = 'queued'
   AND ? >= {_EPOCH}
 """
@@ -79,7 +82,7 @@ WHERE id = ? AND token = ? AND epoch = ? AND status IN ('starting', 'running')
 REQUEST_CANCEL = "UPDATE runs SET status = 'cancelling' WHERE id = ? AND status IN ('starting', 'running', 'waiting')"
 
 CANCEL_IDLE = f"""
-UPDATE runs SET status = 'cancelled', finished_at = ?, error = NULL, epoch = {_EPOCH}, generation = 0
+UPDATE runs SET status = 'cancelled', finished_at = ?, error = NULL, waiting_for = NULL, epoch = {_EPOCH}, generation = 0
 WHERE id = ? AND status IN ('queued', 'interrupted')
 """
 
@@ -97,11 +100,16 @@ WHERE id = ? AND status IN ('starting', 'running', 'cancelling')
 """
 
 RUN_COLUMNS = """number, id, flow, version, status, trigger, source_root, source_path, attempt, params, key,
-queued_at, started_at, finished_at, summary, metadata, error, retry_of"""
+queued_at, started_at, finished_at, summary, metadata, error, retry_of, environment, waiting_for"""
 
 RUN_BY_ID = f"SELECT {RUN_COLUMNS} FROM runs WHERE id = ?"
 RUNS_BY_ID = f"SELECT {RUN_COLUMNS} FROM runs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY number"
 RUN_FILTERS = {"flow": "flow = ?", "status": "status = ?", "before": "number < ?"}
+VERSIONS_IN_USE = """
+SELECT flows.version FROM flows JOIN runs ON number = (
+    SELECT max(number) FROM runs INDEXED BY runs_by_flow WHERE flow = flows.name
+) WHERE queued_at > ? ORDER BY number DESC LIMIT ?
+"""
 RUNS_BY_ID_PART = "SELECT id FROM runs WHERE id >= ? AND id < ? LIMIT 3"
 RUNS_BY_ID_END = "SELECT id FROM runs WHERE id LIKE ? ESCAPE '\\' LIMIT 3"
 RUN_SOURCE = "SELECT flow, source_root FROM runs WHERE id = ?"

@@ -85,15 +85,25 @@ class Transaction:
         """The oldest run that is due of each flow that has one, oldest first (see WAITING for the columns)."""
         return self.execute(sql.WAITING, (self.at,)).fetchall()
 
-    def claim(self, fence: Fence, worker: str, *, first_step: bool = False) -> bool:
+    def wait_for(self, run_id: str, what: str) -> bool:
+        """Notes what a queued run waits for; refused when it is no longer queued, or waits for just that."""
+        if self.execute(sql.WAIT_FOR, (what, run_id, what)).rowcount == 0:
+            return False
+        self.events.append(("run", run_id, "queued"))
+        return True
+
+    def claim(
+        self, fence: Fence, worker: str, *, environment: str | None = None, first_step: bool = False
+    ) -> bool:
         """queued → starting; counts an attempt. Refused when anyone else was first.
 
-        With `first_step` a worker that waits loaded takes the run at once: queued → running, its first step begun.
+        `environment` is the digest of the one it runs in, None for the interpreter that runs Flowstead. With
+        `first_step` a worker that waits loaded takes the run at once: queued → running, its first step begun.
         Raises StaleWriter when a later epoch has begun: another engine has the workspace.
         """
         status = "running" if first_step else "starting"
         run_id = fence.run_id
-        claimed = (status, fence.token, fence.epoch, worker, self.at, run_id, fence.epoch)
+        claimed = (status, fence.token, fence.epoch, worker, environment, self.at, run_id, fence.epoch)
         if self.execute(sql.CLAIM_RUN, claimed).rowcount == 0:
             self._require_current(fence)
             return False

@@ -16,6 +16,7 @@ FlowsteadError
 ├── StaleWriter             1   a write came with an old attempt token or epoch
 ├── EnvironmentUnusable     1   an environment cannot be had
 │   ├── ManifestInvalid             what a flow says it needs cannot be read
+│   ├── EnvironmentPending          it is being built
 │   ├── PythonMissing               no interpreter of this machine fits
 │   └── BuildFailed                 installing it failed, with the installer's own words
 ├── PoolRefused             1   the pool does not take back, or give out, what was asked
@@ -129,6 +130,11 @@ class EnvironmentUnusable(FlowsteadError):
 
 class ManifestInvalid(EnvironmentUnusable):
     code = "manifest-invalid"
+
+
+class EnvironmentPending(EnvironmentUnusable):
+    code = "environment-pending"
+    default_hint = "Running the flow waits for it: flowstead run FLOW"
 
 
 class PythonMissing(EnvironmentUnusable):

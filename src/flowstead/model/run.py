@@ -144,6 +144,10 @@ class Run:
     metadata: dict[str, Any]
     error: dict[str, Any] | None
     retry_of: str | None
+    environment: str | None = None
+    """Digest of the environment it ran in; None for the interpreter that runs Flowstead."""
+    waiting_for: str | None = None
+    """What a queued run waits for, beyond its turn."""
     resume: str = "auto"
     steps: tuple[StepRun, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
@@ -181,6 +185,8 @@ class Run:
             "metadata": self.metadata,
             "error": self.error,
             "retry_of": self.retry_of,
+            "environment": self.environment,
+            "waiting_for": self.waiting_for,
             "steps": [step.as_dict() for step in self.steps],
             "artifacts": [artifact.as_dict() for artifact in self.artifacts],
             "actions": self.actions,

@@ -53,6 +53,10 @@ class Settings:
         """How many workers may run at once in one workspace."""
         return self.worker_slots or max(2, os.cpu_count() or 2)
 
+    def environments_in(self, home: Path) -> Path:
+        """The folder of environments, with that home folder."""
+        return Path(self.environment_folder).expanduser() if self.environment_folder else home / "environments"
+
     @classmethod
     def load(cls, home: Path) -> Settings:
         """Reads `settings.toml` below `home`, then `FLOWSTEAD_<NAME>` of the environment; else the defaults.

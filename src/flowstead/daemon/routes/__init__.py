@@ -6,34 +6,35 @@ machine_routes() take the Machine.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 
 from flowstead.daemon.routes.route import Route
 from flowstead.model.errors import NotFound
 
-_OF_MACHINE = ("machine", "pool")
-_OF_WORKSPACES = ("flows", "runs", "events", "files", "engine", "workspace")
+OF_MACHINE = ("machine", "environments", "pool")
+OF_WORKSPACES = ("flows", "flow_environment", "runs", "events", "files", "engine", "workspace")
 
-__all__ = ["Route", "find", "machine_routes", "workspace_routes"]
+__all__ = ["OF_MACHINE", "OF_WORKSPACES", "Route", "find", "machine_routes", "workspace_routes"]
 
 
 def workspace_routes() -> tuple[Route, ...]:
-    return tuple(route for name in _OF_WORKSPACES for route in _routes_in(name))
+    return tuple(route for name in OF_WORKSPACES for route in _routes_in(name))
 
 
 def machine_routes() -> tuple[Route, ...]:
-    return tuple(route for name in _OF_MACHINE for route in _routes_in(name))
+    return tuple(route for name in OF_MACHINE for route in _routes_in(name))
 
 
 def _routes_in(name: str) -> tuple[Route, ...]:
     return import_module(f"flowstead.daemon.routes.{name}").ROUTES
 
 
-def find(method: str, path: str) -> tuple[Route, dict[str, str]]:
-    """The workspace route of a request and the values in its path. Raises NotFound."""
+def find(method: str, path: str, among: Sequence[str] = OF_WORKSPACES) -> tuple[Route, dict[str, str]]:
+    """The route of a request, a workspace's or one `among` others, and the values in its path. Raises NotFound."""
     parts = path.strip("/").split("/")
     # A command asks for one thing, and need not load what answers the others.
-    for name in sorted(_OF_WORKSPACES, key=lambda name: name != parts[0]):
+    for name in sorted(among, key=lambda name: name != parts[0]):
         for route in _routes_in(name):
             values = _match(route, method, parts)
             if values is not None:

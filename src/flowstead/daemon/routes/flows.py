@@ -77,8 +77,12 @@ def start(
     retry_failed: bool = False,
     new: bool = False,
     key: str | None = None,
+    prepared: bool = False,
 ) -> dict[str, Any]:
-    """Starts a flow: which runs are new, which go on, which were waiting already; see Started."""
+    """Starts a flow: which runs are new, which go on, which were waiting already; see Started.
+
+    Raises EnvironmentPending where its environment has to be prepared first; whoever has done so says `prepared`.
+    """
     request = StartRequest(
         flow=name,
         params=params or {},
@@ -87,6 +91,7 @@ def start(
         retry_failed=retry_failed,
         new=new,
         key=key,
+        prepared=prepared,
     )
     host.catalog.entry(name)  # an unknown name is told before the workspace is waited for
     engine = host.engine

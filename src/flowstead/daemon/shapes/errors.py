@@ -25,6 +25,7 @@ class Failure(TypedDict):
     file: NotRequired[str | None]
     line: NotRequired[int | None]
     source: NotRequired[str | None]
+    words: NotRequired[str]
     hint: NotRequired[str]
     traceback: NotRequired[str | None]
     step: NotRequired[str]

@@ -85,6 +85,8 @@ class Run(TypedDict):
     metadata: dict[str, Any]
     error: Failure | None
     retry_of: str | None
+    environment: str | None
+    waiting_for: str | None
     steps: list[Step]
     artifacts: list[Artifact]
     actions: list[Literal["cancel", "retry", "resume"]]
