@@ -567,6 +567,24 @@ def test_another_template_makes_the_old_ones_obsolete(place: Place) -> None:
     assert place.pool.give_back(place.path(lent)).state == "leaving"
 
 
+def test_what_was_complete_is_not_once_the_settings_want_more(place: Place) -> None:
+    supply = place.supplies[0]
+    supply.packages = ("pandas",)
+    # The old template is the new one without its packages.
+    shutil.copytree(place.folder / "templates" / "uv-full-1", place.folder / "templates" / "uv-base-1", symlinks=True)
+    for member in place.pool.members():
+        place.opened[-1]._rows("UPDATE pool SET digest = 'uv-base-1' WHERE id = ?", [member.id])
+    place.again()
+    refused("pool-warming", place.pool.take, "uv", os.getpid())
+    supply.broken = "pandas"
+    place.settle()
+    assert place.pool.take("uv", os.getpid()).base_only and place.status.base_only
+    supply.broken = None
+    place.now += 10
+    place.settle()
+    assert not place.pool.take("uv", os.getpid()).base_only
+
+
 def test_fewer_are_wanted(place: Place) -> None:
     place.supplies[0].target = 1
     place.again()

@@ -86,10 +86,17 @@ class _Kind:
         return None
 
     @property
-    def digests(self) -> list[str]:
-        """Of the members that may be given out."""
+    def wanted(self) -> list[str]:
+        """The digests of members that are kept. Those without the settings' packages may still be needed as long as
+        the others cannot be made."""
         templates = [self.full] if self.full.ready or self.base is None else [self.full, self.base]
         return [each.digest for each in templates if each.digest is not None]
+
+    @property
+    def served(self) -> list[str]:
+        """The digests of members that are given out."""
+        failed = self.full.building_trouble.error is not None
+        return self.wanted if failed else self.wanted[:1]
 
 
 class Pool:
@@ -137,7 +144,7 @@ class Pool:
         with self._lock:
             if known.target == 0:
                 raise PoolRefused(f"There is no pool of {kind} environments: {known.off}.", code="pool-off", kind=kind)
-            digests, serving = known.digests, known.serving
+            digests, serving = known.served, known.serving
             error = known.full.error
             if known.base is not None and error is not None:
                 error = known.base.error
@@ -189,7 +196,7 @@ class Pool:
         known = self._kinds.get(member.kind)
         with self._lock:
             back = None
-            if known is not None and member.digest in known.digests:
+            if known is not None and member.digest in known.wanted:
                 back = self._rows.restock(member.id, known.target)
             if back is None:
                 self._rows.change(member, "returning", "leaving")
@@ -218,6 +225,7 @@ class Pool:
 
     def status(self) -> list[KindStatus]:
         """How each kind stands."""
+        self._adopted.wait(SECONDS_TO_ADOPT)
         with self._lock:
             everyone = self._rows.all()
             return [self._status(known, everyone) for known in self._kinds.values()]
@@ -245,6 +253,8 @@ class Pool:
         with self._lock:
             for known in self._kinds.values():
                 self._learn(known)
+                if known.full.digest is not None:
+                    self._rows.relabel(known.supply.kind, known.full.digest)
             for kind in {each.kind for each in self._rows.all()}:
                 self._rows.clear(kind, "warming", "lending")
             for member in self._rows.all("returning"):
@@ -301,7 +311,7 @@ class Pool:
             jobs.append(Job(lambda template=template: self._build(known, template), builds=True))
         if known.full.digest is not None:
             for member in self._rows.all("ready", "warming", kind=kind):
-                if member.digest not in known.digests:
+                if member.digest not in known.wanted:
                     self._rows.change(member, member.state, "leaving")
         ready = self._rows.all("ready", kind=kind)
         for member in ready[target:]:

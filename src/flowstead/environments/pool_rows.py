@@ -149,6 +149,10 @@ class PoolRows:
         )
         return changed is not None
 
+    def relabel(self, kind: str, digest: str) -> None:
+        """What the settings want may be another template by now: only its members have all packages."""
+        self._rows("UPDATE pool SET base_only = (digest != ?) WHERE kind = ? AND state = 'ready'", [digest, kind])
+
     def clear(self, kind: str, *states: str) -> int:
         """Lets all members of that kind that are in one of these states leave; how many there were."""
         marks = ", ".join("?" * len(states))
