@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowstead.daemon.files.readers import READERS
+from flowstead.daemon.log import log
 from flowstead.daemon.workspace_host import WorkspaceHost
 from flowstead.model.errors import NotFound, WorkspaceNotFound
 from flowstead.model.home import home
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 SECONDS_UNUSED = 60.0
 """How long a workspace with nothing under way stays open after the last request."""
+SECONDS_BETWEEN_TIDYING = 3600.0
 
 
 class Machine:
@@ -36,6 +39,7 @@ class Machine:
         self.on_stop: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._hosts: dict[str, WorkspaceHost] = {}
+        self._tidied = -SECONDS_BETWEEN_TIDYING
         self._opening_cache = threading.Lock()
         self._cache: EnvironmentCache | None = None
         self._opening_pool = threading.Lock()
@@ -97,8 +101,10 @@ class Machine:
     def tend(self) -> list[str]:
         """Closes what nobody has asked for of late and where nothing happens by itself; returns the names.
 
-        What another process of this machine had when it was opened is held as soon as that is gone.
+        What another process of this machine had when it was opened is held as soon as that is gone. Workers wait for the
+        flows that are in use, and environments that nobody needs are let go.
         """
+        self._tidy_environments()
         closed: list[str] = []
         for host in self.hosts:
             if host.needed(SECONDS_UNUSED):
@@ -113,6 +119,21 @@ class Machine:
             known.forget_served(host.layout.root)
             closed.append(host.layout.workspace_id)
         return closed
+
+    def _tidy_environments(self) -> None:
+        """Lets environments go that nobody needs, from time to time, on a thread of its own: disks can be slow."""
+        now = time.monotonic()
+        if now - self._tidied >= SECONDS_BETWEEN_TIDYING:
+            self._tidied = now
+            threading.Thread(target=self._tidy, name="tidy-environments", daemon=True).start()
+
+    def _tidy(self) -> None:
+        try:
+            if Settings.load(home()).environments_in(home()).is_dir():
+                for each in self.environments().collect():
+                    log(f"Environment {each.digest[:12]} is {each.step}. {each.why}")
+        except Exception as error:
+            log("Environments could not be tidied away; it is tried again later.", level=logging.ERROR, error=error)
 
     def close_workspace(self, key: str) -> None:
         """Closes one workspace: what is under way in it becomes interrupted. Raises NotFound when it is not open."""
