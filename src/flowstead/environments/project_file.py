@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from flowstead.environments.declaration import Declaration, Requirement
 from flowstead.environments.local_packages import local_digest, path_of_address
+from flowstead.environments.lock_file import check_locked, read_lock
 from flowstead.environments.manifest import (
     OURSELVES,
     Toml,
@@ -21,7 +22,6 @@ from flowstead.environments.manifest import (
     parsed,
     relative_to,
 )
-from flowstead.environments.uv_lock import read_lock
 from flowstead.environments.uv_settings import absolute_path, read_uv_settings
 
 LEFT_TO_PIXI = "is a manifest of pixi ([tool.pixi]), which is asked last"
@@ -68,11 +68,7 @@ class Listed:
 
 def local(path: str, editable: bool, file: str, line: int | None, trace: Trace) -> str:
     """What counts of a local package that a line of a manifest names. Raises ManifestInvalid when it is not there."""
-    try:
-        there = Path(path).exists()
-    except (OSError, ValueError):
-        there = False
-    if not there:
+    if not _is_there(path):
         raise invalid(f"asks for {path[:300]!r}, which is not there", file, line)
     return trace.look(local_digest, (path, editable))
 
@@ -128,7 +124,7 @@ def finished(
     groups: tuple[str, ...] = (),
     lock: Path,
 ) -> Declaration:
-    """A declaration with the requirements that were listed, the settings of uv, and the pins of a lock file.
+    """A declaration with the requirements that were listed, the settings of uv, and its lock file.
 
     Raises ManifestInvalid.
     """
@@ -144,15 +140,14 @@ def finished(
     if content is None or not declaration.requirements:
         return declaration
     file = lock.name if "/" not in declaration.file else f"{declaration.file.rpartition('/')[0]}/{lock.name}"
-    text = decode(content, file)
-    locked = read_lock(text, file)
+    locked = read_lock(decode(content, file), file, folder)
     for requirement in declaration.requirements:
-        _check_locked(requirement, locked.versions, file)
+        check_locked(requirement, locked, file)
+    counts = {path: trace.look(local_digest, (path, editable)) for path, editable in locked.local if _is_there(path)}
     return replace(
         declaration,
-        constraints=tuple(each for each in locked.pins if not each.text.startswith(f"{OURSELVES}==")),
-        tool_uv=_with_commits(settings.table, locked.commits),
-        lock=text,
+        lock=locked.text,
+        local=declaration.local | counts,
         why=f"{declaration.why[:-1]}, in the versions of {file}.",
     )
 
@@ -278,26 +273,8 @@ def _is_local(url: str) -> bool:
     return url.startswith("file:") or "://" not in url
 
 
-def _check_locked(requirement: Requirement, versions: Mapping[str, tuple[str, ...]], file: str) -> None:
-    """Raises ManifestInvalid when the lock has a version that the requirement no longer admits."""
-    found = parsed(requirement.text, requirement.file, requirement.line)
-    there = versions.get(canonical(found.name), ())
-    if there and found.url is None and not any(found.specifier.contains(each, prereleases=True) for each in there):
-        raise invalid(
-            f"asks for {found.name}{found.specifier}, and {file} has {found.name} {' and '.join(there)}",
-            requirement.file,
-            requirement.line,
-            hint=f"Bring {file} up to date with: uv lock",
-        )
-
-
-def _with_commits(table: Mapping[str, Any], commits: Mapping[str, str]) -> dict[str, Any]:
-    """Settings of uv in which sources from git are at the commits of the lock."""
-    sources: dict[str, Any] = {}
-    for name, source in table.get("sources", {}).items():
-        commit = commits.get(canonical(name))
-        if commit is not None and isinstance(source, dict) and "git" in source:
-            source = {key: value for key, value in source.items() if key not in ("branch", "tag", "rev")}
-            source["rev"] = commit
-        sources[name] = source
-    return {**table, "sources": sources} if sources else dict(table)
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False

@@ -1,74 +1,91 @@
-"""What a `uv.lock` pins, as constraints: each package's version and the hashes of its files."""
+"""A `uv.lock` beside a pyproject.toml: exactly those versions and files are installed, and nothing is resolved."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from dataclasses import dataclass
+import os
+from pathlib import Path
 from typing import Any
 
-from flowstead.environments.declaration import Requirement
-from flowstead.environments.manifest import Toml, canonical
+from flowstead.environments.declaration import Declaration
+from flowstead.environments.provider import Run
+from flowstead.model.errors import BuildFailed
 
 
-@dataclass(frozen=True, slots=True)
-class Locked:
-    """The pins of a lock file, the versions by package, and the commits of packages that come from git."""
+def export_lock(declaration: Declaration, uv: str, *, scratch: Path, run: Run, env: dict[str, str]) -> Path:
+    """Has uv write what the lock file holds for this environment as `pylock.toml` in `scratch`; returns its path.
 
-    pins: tuple[Requirement, ...]
-    versions: dict[str, tuple[str, ...]]
-    commits: dict[str, str]
+    The lock file's local paths are absolute. Raises BuildFailed (`lock-invalid`) when uv cannot read it, or when it
+    does not know the project's extras or groups.
+    """
+    import tomllib
+
+    import tomli_w
+
+    assert declaration.lock is not None
+    folder = scratch / "locked"
+    folder.mkdir()
+    try:
+        root = _root(tomllib.loads(declaration.lock))
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise _invalid(declaration, f"It cannot be read: {error}.") from error
+    extras, groups = root.get("optional-dependencies", {}), root.get("dev-dependencies", {})
+    chosen: list[str] = []
+    for name in declaration.groups:
+        if name not in extras and name not in groups:
+            raise _invalid(declaration, f"It knows no extra or group {name!r}.")
+        chosen += ["--extra", name] if name in extras else []
+        chosen += ["--group", name] if name in groups else []
+    project: dict[str, Any] = {
+        "project": {
+            "name": root["name"],
+            "version": "0",
+            "dependencies": [],
+            "optional-dependencies": {name: [] for name in extras},
+        },
+        "dependency-groups": {name: [] for name in groups},
+        "tool": {"uv": {"managed": True, "package": False, **dict(declaration.tool_uv)}},
+    }
+    if declaration.requires_python:
+        project["project"]["requires-python"] = declaration.requires_python
+    (folder / "pyproject.toml").write_text(tomli_w.dumps(project), "utf-8")
+    (folder / "uv.lock").write_text(declaration.lock, "utf-8")
+    options = ["--frozen", "--quiet", "--no-emit-project", "--no-default-groups", "--format", "pylock.toml"]
+    done = run([uv, "export", *options, *chosen], cwd=folder, env=env)
+    if done.returncode != 0:
+        raise _invalid(declaration, done.errors.strip()[-4000:])
+    locked = tomllib.loads(done.output.decode())
+    # The runtime stands for Flowstead itself.
+    locked["packages"] = [each for each in locked.get("packages", []) if each["name"] != "flowstead"]
+    path = folder / "pylock.toml"
+    path.write_text(tomli_w.dumps(locked), "utf-8")
+    return path
 
 
-def read_lock(text: str, file: str) -> Locked:
-    """What a lock file of uv pins. Raises ManifestInvalid."""
-    toml = Toml(text, file)
-    packages = toml.top.get("package", [])
-    if not isinstance(packages, list) or not all(isinstance(each, dict) for each in packages):
-        raise toml.refusal("is no lock file of uv: it has no [[package]]", "package", hint="Make it anew with: uv lock")
-    lines = _lines(text)
-    times = Counter(each.get("name") for each in packages if isinstance(each.get("name"), str))
-    pins: list[Requirement] = []
-    versions: dict[str, tuple[str, ...]] = {}
-    commits: dict[str, str] = {}
-    for package in packages:
-        name, version, source = package.get("name"), package.get("version"), package.get("source")
-        if not isinstance(name, str) or not isinstance(source, dict):
-            continue
-        git = source.get("git")
-        if isinstance(git, str) and "#" in git:
-            commits[canonical(name)] = git.rpartition("#")[2]
-        if not isinstance(version, str) or "registry" not in source:
-            continue
-        versions[canonical(name)] = (*versions.get(canonical(name), ()), version)
-        pin = f"{name}=={version}"
-        markers = package.get("resolution-markers")
-        if times[name] > 1 and isinstance(markers, list) and markers and all(isinstance(m, str) for m in markers):
-            pin += " ; " + " or ".join(f"({each})" for each in markers)
-        elif times[name] > 1:
-            continue  # two versions that nothing tells apart: the resolver chooses
-        pins.append(Requirement("".join((pin, *_hashes(package))), file, lines.get((name, version))))
-    return Locked(tuple(pins), versions, commits)
+def lock_variables(variables: dict[str, str]) -> dict[str, str]:
+    """The variables with which uv takes such a file without saying that it is new to it."""
+    features = [each for each in variables.get("UV_PREVIEW_FEATURES", "").split(",") if each]
+    return {**variables, "UV_PREVIEW_FEATURES": ",".join([*features, "pylock"])}
 
 
-def _hashes(package: dict[str, Any]) -> list[str]:
-    wheels = package.get("wheels")
-    files = [package.get("sdist"), *(wheels if isinstance(wheels, list) else ())]
-    found = {each.get("hash") for each in files if isinstance(each, dict)}
-    if None in found:
-        return []  # not all files have one: then all others would be refused
-    return [f" --hash={each}" for each in sorted(filter(None, found)) if re.fullmatch(r"sha\d+:[0-9a-f]+", each)]
+def _root(lock: dict[str, Any]) -> dict[str, Any]:
+    """The package of the lock file that is the project itself."""
+    packages: list[dict[str, Any]] = lock["package"]
+    own = [each for each in packages if each["source"].get("virtual") == "." or each["source"].get("editable") == "."]
+    if own:
+        return own[0]
+    needed = {needs["name"] for each in packages for needs in each.get("dependencies", [])}
+    for each in packages:
+        local = "virtual" in each["source"] or "editable" in each["source"]
+        if local and each["name"] not in needed:
+            return each
+    raise KeyError("no package of it is the project itself")
 
 
-def _lines(text: str) -> dict[tuple[str, str], int]:
-    """Where the entry of each package and version begins."""
-    found: dict[tuple[str, str], int] = {}
-    name, begun = "", 0
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.startswith("[[package]]"):
-            name, begun = "", number
-        elif begun and line.startswith("name = "):
-            name = line[7:].strip().strip('"')
-        elif begun and name and line.startswith("version = "):
-            found.setdefault((name, line[10:].strip().strip('"')), begun)
-    return found
+def _invalid(declaration: Declaration, words: str) -> BuildFailed:
+    return BuildFailed(
+        f"The uv.lock beside {declaration.file} cannot be used.",
+        code="lock-invalid",
+        hint="Bring it up to date with: uv lock",
+        file=os.path.join(os.path.dirname(declaration.file), "uv.lock"),
+        words=words,
+    )
