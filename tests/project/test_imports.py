@@ -28,7 +28,7 @@ ALLOWED = {
     "daemon": {"flow", "worker", *FOUNDATION, "engine", "client"},
     "client": {"model"},
     "demo": {"model", "workspace"},
-    "cli": {"client", "model", "workspace", "demo", "daemon"},  # of daemon one module: the embedded mode
+    "cli": {"client", "model", "workspace", "demo", "daemon", "jupyter"},  # of daemon one module: the embedded mode
     "tui": {"client", "model"},
     "desktop": {"client", "model"},
     "jupyter": {"client", "model"},

@@ -44,6 +44,7 @@ _COMMANDS = (
     ("daemon", "flowstead.cli.daemon:app", _SET_UP),
     ("engine", "flowstead.cli.engine:app", _SET_UP),
     ("pool", "flowstead.cli.pool:app", _SET_UP),
+    ("jupyter", "flowstead.cli.jupyter:app", _SET_UP),
     ("completions", "flowstead.cli.setup:completions", _SET_UP),
 )
 

@@ -75,6 +75,10 @@ class MachineClient:
         """Gives an unchanged environment back. Raises PoolRefused (`pool-foreign`, `pool-not-lent`, `pool-changed`)."""
         return self._transport.request("POST", "/pool/return", {"path": path})
 
+    def pool_discard(self, path: str) -> dict[str, Any]:
+        """Has an environment deleted that was taken, changed or not. Raises PoolRefused."""
+        return self._transport.request("POST", "/pool/return", {"path": path, "discard": True})
+
     def pool_lease(self, path: str, pid: int) -> dict[str, Any]:
         """Lets another process hold what was taken. Raises PoolRefused."""
         return self._transport.request("POST", "/pool/lease", {"path": path, "pid": pid})

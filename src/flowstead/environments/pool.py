@@ -203,6 +203,14 @@ class Pool:
         self._on_work()
         return back or self._rows.member(member.id) or member
 
+    def discard(self, path: str) -> Member:
+        """Deletes what was lent, changed or not, before its holder ends. Raises PoolRefused as give_back."""
+        member = self._lent(path)
+        if not self._rows.change(member, "lent", "leaving"):
+            raise _not_lent(path)
+        self._on_work()
+        return self._rows.member(member.id) or member
+
     def hand_over(self, path: str, holder: int) -> Member:
         """From now on the lent environment is held by another process. Raises PoolRefused as give_back, and
         `pool-holder-gone`."""

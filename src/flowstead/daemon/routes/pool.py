@@ -38,13 +38,13 @@ def take_from_pool(machine: Machine, *, kind: str, pid: int) -> dict[str, Any]:
     return _member(pool, pool.take(kind, pid))
 
 
-def return_to_pool(machine: Machine, *, path: str) -> dict[str, Any]:
+def return_to_pool(machine: Machine, *, path: str, discard: bool = False) -> dict[str, Any]:
     """Takes an unchanged environment back; it is `ready` again, or `leaving` when there are enough.
 
-    Raises PoolRefused (`pool-foreign`, `pool-not-lent`, `pool-changed`), and touches no file then.
+    With `discard` it is deleted, changed or not. Raises PoolRefused (`pool-foreign`, `pool-not-lent`, `pool-changed`), and touches no file then.
     """
     pool = machine.pooling().pool
-    return _member(pool, pool.give_back(path))
+    return _member(pool, pool.discard(path) if discard else pool.give_back(path))
 
 
 def hand_over_lease(machine: Machine, *, path: str, pid: int) -> dict[str, Any]:

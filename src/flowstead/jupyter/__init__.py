@@ -1,0 +1,1 @@
+"""Jupyter kernels from the pool, or in the environment of a flow."""
