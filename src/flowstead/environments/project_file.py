@@ -147,7 +147,7 @@ def finished(
     return replace(
         declaration,
         lock=locked.text,
-        local=declaration.local | counts,
+        local={**declaration.local, **counts},
         why=f"{declaration.why[:-1]}, in the versions of {file}.",
     )
 
