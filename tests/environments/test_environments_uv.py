@@ -17,6 +17,7 @@ from flowstead.environments.cache import EnvironmentCache
 from flowstead.environments.declaration import Declaration, Progress, Requirement
 from flowstead.environments.environment import Environment, Wanted
 from flowstead.environments.failing import failed
+from flowstead.environments.lock_file import read_lock
 from flowstead.environments.uv import ProgressReader, uv_executable, uv_variables
 from flowstead.model.errors import FlowsteadError
 
@@ -145,11 +146,10 @@ def locked(tmp_path: Path) -> tuple[str, dict[str, Any]]:
     )
     subprocess.run([uv_executable(), "lock"], cwd=project, check=True, capture_output=True)
     make_wheel(index, "one", "2.0")  # newer, and not what was locked
-    text = (project / "uv.lock").read_text("utf-8").replace('"../near"', f'"{tmp_path}/near"')
-    return text, settings
+    return read_lock((project / "uv.lock").read_text("utf-8"), "uv.lock", project).text, settings
 
 
-@pytest.mark.parametrize("groups", [(), ("extra",), ("group",)])
+@pytest.mark.parametrize("groups", [(), ("Extra",), ("group", "an-empty-one")])
 def test_a_lock_file_says_what_is_installed(
     cache: EnvironmentCache, locked: tuple[str, dict[str, Any]], groups: tuple[str, ...]
 ) -> None:
@@ -177,8 +177,25 @@ def test_a_lock_file_that_does_not_fit_is_named(cache: EnvironmentCache, locked:
         error = ended(cache, declared("one", lock=broken, tool_uv=settings))
         assert isinstance(error, FlowsteadError)
         assert error.code == "lock-invalid" and error.detail["file"] == "uv.lock"
-    unknown = ended(cache, declared("one", lock=text, tool_uv=settings, groups=("nothing",)))
-    assert isinstance(unknown, FlowsteadError) and "'nothing'" in unknown.detail["words"]
+
+
+def test_the_lock_file_of_a_script_says_what_is_installed(cache: EnvironmentCache, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    make_wheel(index, "one", "1.0")
+    make_project(tmp_path / "near", "near-by", dependencies=("one",))
+    (tmp_path / "scripts").mkdir()
+    script = tmp_path / "scripts" / "flow.py"
+    script.write_text(
+        '# /// script\n# requires-python = ">=3.11"\n# dependencies = ["near-by"]\n'
+        f'# [tool.uv]\n# no-index = true\n# find-links = ["{index}"]\n'
+        '# [tool.uv.sources]\n# near-by = { path = "../near", editable = true }\n# ///\n'
+    )
+    subprocess.run([uv_executable(), "lock", "--script", script], check=True, capture_output=True)
+    make_wheel(index, "one", "2.0")
+    text = read_lock(script.with_name("flow.py.lock").read_text("utf-8"), "flow.py.lock", script.parent).text
+    settings = {"no-index": True, "find-links": [str(index)]}
+    asked = declared("near-by", lock=text, tool_uv=settings, requires_python=">=3.11")
+    assert built(cache, asked) == {"near-by": "1.0", "one": "1.0"}
 
 
 def test_progress_is_understood() -> None:

@@ -23,7 +23,7 @@ from flowstead.environments.declaration import Declaration, Package, Progress
 from flowstead.environments.environment import Environment, Wanted, site_packages_of, venv_of
 from flowstead.environments.processes import kill_marked
 from flowstead.environments.rows import EnvironmentRow, Rows
-from flowstead.environments.runtime import put_runtime
+from flowstead.environments.runtime import keep_compiled, put_runtime
 from flowstead.model.errors import BuildFailed, FlowsteadError, HomeUnwritable
 from flowstead.model.lock import ProcessLock
 from flowstead.model.run import now_us
@@ -38,8 +38,10 @@ SECONDS_TO_RETRY = 30
 """After how long a failure that passes by itself, such as a network that is away, is worth another try."""
 
 _CHECK = """
-import compileall, importlib, json, platform, sys
-compileall.compile_dir(sys.argv[1] + "/flowstead", quiet=2, legacy=False)
+import importlib, json, platform, sys
+if len(sys.argv) > 1:
+    import compileall
+    compileall.compile_dir(sys.argv[1], quiet=2)
 for name in ("flowstead", "flowstead.worker", "flowstead.worker.runs", "flowstead.flow.loading"):
     importlib.import_module(name)
 print(json.dumps({"python": platform.python_version(), "prefix": sys.prefix}))
@@ -269,8 +271,10 @@ class Builds:
             )
             tell(Progress("checking", "Adding Flowstead's runtime, and starting Python in it"))
             site_packages = site_packages_of(venv)
-            put_runtime(site_packages)
-            python = _checked(wanted.declaration, venv, site_packages, provider, children)
+            compiled = put_runtime(site_packages, self._folder)
+            python = _checked(wanted.declaration, venv, provider, children, [] if compiled else [site_packages])
+            if not compiled:
+                keep_compiled(site_packages, self._folder)
             packages = provider.packages_of(venv)
             _check_packages(wanted.declaration, packages, python)
             shutil.rmtree(scratch, ignore_errors=True)
@@ -361,11 +365,16 @@ def size_of(folder: Path) -> tuple[int, int]:
     return whole, own
 
 
-def _checked(declaration: Declaration, venv: Path, site_packages: Path, provider: Provider, children: Children) -> str:
-    """Starts the environment's interpreter, which compiles and imports the runtime; returns its version."""
+def _checked(
+    declaration: Declaration, venv: Path, provider: Provider, children: Children, to_compile: list[Path]
+) -> str:
+    """Starts the environment's interpreter, which imports the runtime, and compiles it first where that is not done.
+
+    Returns its version. `to_compile` is empty, or has the folder that the runtime is in. Raises BuildFailed.
+    """
     python = provider.python_of(venv)
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done = children([python, "-I", "-c", _CHECK, site_packages], env=variables)
+    done = children([python, "-I", "-c", _CHECK, *(path / "flowstead" for path in to_compile)], env=variables)
     try:
         if done.returncode != 0:
             raise ValueError(done.errors.strip()[-4000:] or f"It ended with code {done.returncode}.")

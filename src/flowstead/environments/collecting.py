@@ -19,6 +19,7 @@ from flowstead.environments.building import size_of
 from flowstead.environments.child_process import MARK
 from flowstead.environments.processes import kill_marked
 from flowstead.environments.rows import EnvironmentRow, Rows, living
+from flowstead.environments.runtime import COMPILED, runtime_digest
 from flowstead.model.errors import EnvironmentUnusable
 from flowstead.model.lock import ProcessLock
 
@@ -75,6 +76,7 @@ def collect(rows: Rows, folder: Path, settings: Settings, now: int, *, dry_run: 
             done.append(Collected(row.digest, None, "deleted", "It failed, and nobody asked for it since.", 0))
     done += _leftovers(rows, folder, now - grace, dry_run=dry_run)
     if not dry_run:
+        _discard_runtimes(folder, now - grace)
         _empty_trash(folder)
     return done
 
@@ -244,6 +246,18 @@ def _discard_leftover(
         return Collected(digest, name, "leftover", "A build that did not come to its end left it behind.", size)
     finally:
         lock.release()
+
+
+def _discard_runtimes(folder: Path, before: int) -> None:
+    """Deletes the compiled runtimes of other Flowsteads; environments have their own names of the files."""
+    for name in _names(folder / COMPILED):
+        path = folder / COMPILED / name
+        try:
+            old = path.stat().st_mtime_ns // 1000 <= before
+        except OSError:
+            continue
+        if old and not name.startswith(runtime_digest()):
+            _discard(folder, path)
 
 
 def _names(folder: Path) -> list[str]:
