@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flowstead.client import Client
 from flowstead.daemon.embedded import embedded
-from flowstead.model.errors import FlowsteadError
+from flowstead.model.errors import EnvironmentPending, FlowsteadError
 
 DONE = ("succeeded", "failed", "cancelled", "interrupted")
 
@@ -24,11 +24,17 @@ def main(root: str, flow: str, fields: str) -> None:
         print(json.dumps({"waiting_for": holder}), flush=True)
 
     given = json.loads(fields)
-    wait = given.pop("wait", True)
+    wait, count = given.pop("wait", True), given.pop("count", 1)
     try:
         with Client(embedded(Path(root), command="driver", on_wait=on_wait if wait else None)) as client:
-            started = client.start(flow, **given)
+            try:
+                started = client.start(flow, **given)
+            except EnvironmentPending:
+                list(client.prepare(flow))
+                started = client.start(flow, **given, prepared=True)
             ids = started["started"] + started["resumed"] + started["waiting"]
+            for _ in range(count - 1):
+                ids += client.start(flow, **given, new=True)["started"]
             runs = client.runs_by_id(ids)
             for _ in client.events(after=started["after"]):
                 runs = client.runs_by_id(ids)

@@ -154,7 +154,13 @@ class _Child:
         try:
             with diary.open("wb") as errors:
                 self.process = subprocess.Popen(
-                    command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, **group
+                    command,
+                    cwd=folder,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=_variables(python),
+                    **group,
                 )
         except OSError as error:
             raise _unusable(python, error.strerror or str(error)) from error
@@ -221,6 +227,12 @@ class _Child:
     def _overdue(self) -> None:
         self.killed = True
         self.process.kill()
+
+
+def _variables(python: str) -> dict[str, str]:
+    """What the child finds in its environment: an interpreter of a flow's own sees no packages from elsewhere."""
+    left_out = () if python == sys.executable else ("PYTHONPATH", "PYTHONHOME")
+    return {name: value for name, value in os.environ.items() if name not in left_out}
 
 
 def _unusable(python: str, reason: str) -> FlowsteadError:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowstead.environments.detection import detect
 from flowstead.model.errors import BuildFailed, EnvironmentPending, FlowsteadError
 from flowstead.model.run import now_us
 
@@ -64,13 +65,6 @@ class FlowEnvironments:
 
     def decide(self, path: Path, source: bytes) -> Decision:
         """Which file says what the module at `path` needs, as it is now. Raises ManifestInvalid."""
-        try:
-            from flowstead.environments.detection import detect
-        except ImportError:
-            from flowstead.environments.declaration import Decision
-
-            return Decision(None, ())
-
         module = path.relative_to(self._layout.root).as_posix()
         return detect(source, path.suffix.lower(), module, self._layout.root, path.parent)
 
@@ -127,7 +121,8 @@ class FlowEnvironments:
         row = self.open_cache().row(wanted.digest)
         if row is None or row.state != "failed" or row.error is None:
             return None
-        if row.error["code"] == "environment-interrupted" or (row.retry_after or now_us() + 1) <= now_us():
+        passed = row.retry_after is not None and row.retry_after <= now_us()
+        if passed or row.error["code"] == "environment-interrupted":
             return None
         return KeptFailure(failure_of(row.error), row.changed)
 
