@@ -224,6 +224,7 @@ def test_progress_is_understood() -> None:
         ("Because only beta==2.0 is available and you require beta<2, ...", 2),
         ("Because alpha==1.0 depends on nosuch and you require alpha, ...", 1),
         ("Failed to build `be_ta.two==1`", 3),
+        ("Because alpha==1.0 needs beta and this-flow depends on beta<2, ...", 2),
         ("error: Failed to download `beta==2.0`", 2),
         ("Because alphabet was not found ...", None),
     ],

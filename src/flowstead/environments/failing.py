@@ -58,7 +58,11 @@ def named_requirements(words: str, declaration: Declaration) -> list[Requirement
             continue
         spelled = "[-_.]+".join(re.escape(part) for part in re.split(r"[-_.]+", name))
         whole = rf"(?<![\w.-]){spelled}(?![\w-]|\.\w)"
-        certain = re.search(rf"(?:require|requires|requested|build|fetch|download|prepare):?\s+`?{whole}", words, re.I)
+        certain = re.search(
+            rf"(?:this-flow depends on|require|requires|requested|build|fetch|download|prepare):?\s+`?{whole}",
+            words,
+            re.I,
+        )
         found = certain or re.search(whole, words, re.I)
         if found is not None:
             places.append((0 if certain else 1, found.start(), requirement))

@@ -26,6 +26,9 @@ _NOT_PASSED_ON = """
 """
 """Variables that would change what is installed where, past the digest. Indexes, credentials and the cache stay."""
 
+PROJECT = "this-flow"
+"""The name of the project that is made of a declaration: uv says it when that project cannot have what it needs."""
+
 _PROGRESS = (
     (re.compile(r"Resolved (\d+) packages?"), "downloading", True),
     (re.compile(r"(?:Downloading|Building|Updating) \S.*"), "downloading", False),
@@ -177,7 +180,7 @@ def _write_project(declaration: Declaration, scratch: Path) -> Path:
     """
     import tomli_w
 
-    project: dict[str, Any] = {"name": "flowstead-environment", "version": "0"}
+    project: dict[str, Any] = {"name": PROJECT, "version": "0"}
     if declaration.requires_python:
         project["requires-python"] = declaration.requires_python
     project["dependencies"] = [each.text for each in declaration.requirements if _has_sources(declaration, each)]
