@@ -15,7 +15,7 @@ import sysconfig
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,13 @@ def library(name: str, version: str, *depends: str, source: str = "", **files: s
     return Built(name, version, tuple(made), ("python", *depends))
 
 
-def with_prefixes(name: str = "prefixed", version: str = "1.0") -> Built:
+def script(name: str) -> Built:
+    """A noarch package with a script of its name, which prints where its environment is."""
+    source = "import sys\n\ndef main():\n    print(sys.prefix)\n"
+    return replace(library(name, "1.0", source=source), entry_points=(f"{name} = {name}:main",))
+
+
+def with_prefixes(name: str, version: str = "1.0") -> Built:
     """A package whose files know where they are: a text, a script, and a binary with two paths in one string."""
     inside = PLACEHOLDER.encode()
     binary = b"\x7fBIN\0" + inside + b"/share:" + inside + b"/lib\0after\0" + inside + b"\0end"

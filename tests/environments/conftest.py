@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from channel import LocalChannel, can_repack, library, repacked_python, script, with_prefixes
 from wheels import make_wheel
 
 from flowstead.environments.cache import EnvironmentCache
@@ -35,6 +36,29 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_wheel(folder, "beta", "1.0")
     make_wheel(folder, "beta", "2.0")
     return folder
+
+
+@pytest.fixture(scope="session")
+def conda_channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalChannel]:
+    """A conda channel: python, grain in versions 1.0 and 2.0, mill that needs the older, and two that know their path.
+
+    rattler has a package cache of its own for as long as there is the channel.
+    """
+    pytest.importorskip("rattler", reason="the extra conda is not installed")
+    if not can_repack():
+        pytest.skip("this interpreter cannot be repacked as a conda package")
+    channel = LocalChannel(tmp_path_factory.mktemp("conda-channel"))
+    channel.add(
+        repacked_python(),
+        library("grain", "1.0"),
+        library("grain", "2.0"),
+        library("mill", "1.0", "grain <2"),
+        with_prefixes("prefixed"),
+        script("tool"),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RATTLER_CACHE_DIR", str(tmp_path_factory.mktemp("conda-packages")))
+        yield channel
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from channel import LocalChannel, can_repack, library, repacked_python, with_prefixes
+from channel import LocalChannel
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,39 +19,7 @@ from flowstead.environments.conda_manifest import read_environment_yml
 from flowstead.environments.conda_prefix import Placed, with_prefix
 from flowstead.environments.declaration import Declaration, Progress
 
-pytest.importorskip("rattler", reason="the extra conda is not installed")
-pytestmark = pytest.mark.skipif(not can_repack(), reason="this interpreter cannot be repacked as a conda package")
-
 SECONDS = 120
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> LocalChannel:
-    """A channel with Python, two versions of a library, one that needs the older, and one that knows its path."""
-    channel = LocalChannel(tmp_path_factory.mktemp("channel"))
-    channel.add(
-        repacked_python(),
-        library("grain", "1.0"),
-        library("grain", "2.0"),
-        library("mill", "1.0", "grain <2"),
-        with_prefixes(),
-        replace(
-            library("tool", "1.0", source="import sys\n\ndef main():\n    print(sys.prefix)\n"),
-            entry_points=("tool = tool:main",),
-        ),
-    )
-    return channel
-
-
-@pytest.fixture(scope="module")
-def package_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("packages")
-
-
-@pytest.fixture(autouse=True)
-def offline(package_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RATTLER_CACHE_DIR", str(package_cache))
-    monkeypatch.setenv("UV_OFFLINE", "1")
 
 
 def environment_yml(folder: Path, channel: LocalChannel, *dependencies: str, more: str = "") -> Declaration:
@@ -81,10 +48,12 @@ def said(venv: Path, code: str) -> str:
     return done.stdout.strip()
 
 
-def test_an_environment_yml_is_solved_and_installed_and_its_python_starts(tmp_path: Path, made: LocalChannel) -> None:
+def test_an_environment_yml_is_solved_and_installed_and_its_python_starts(
+    tmp_path: Path, conda_channel: LocalChannel
+) -> None:
     told: list[Progress] = []
 
-    venv = install(environment_yml(tmp_path, made, "mill", "python"), tmp_path / "one", told)
+    venv = install(environment_yml(tmp_path, conda_channel, "mill", "python"), tmp_path / "one", told)
 
     assert said(venv, "import mill, grain, sys; print(mill.version, grain.version, sys.prefix)") == f"1.0 1.0 {venv}"
     assert said(venv, "import sysconfig; print(sysconfig.get_config_var('prefix'))") == str(venv)
@@ -96,20 +65,22 @@ def test_an_environment_yml_is_solved_and_installed_and_its_python_starts(tmp_pa
     assert linked[-1] == (3, 3)
 
 
-def test_python_is_added_where_a_manifest_names_none(tmp_path: Path, made: LocalChannel) -> None:
-    venv = install(environment_yml(tmp_path, made), tmp_path / "one")
+def test_python_is_added_where_a_manifest_names_none(tmp_path: Path, conda_channel: LocalChannel) -> None:
+    venv = install(environment_yml(tmp_path, conda_channel), tmp_path / "one")
 
     assert said(venv, "print('started')") == "started"
 
 
-def test_modules_are_compiled(tmp_path: Path, made: LocalChannel) -> None:
-    venv = install(environment_yml(tmp_path, made, "grain"), tmp_path / "one")
+def test_modules_are_compiled(tmp_path: Path, conda_channel: LocalChannel) -> None:
+    venv = install(environment_yml(tmp_path, conda_channel, "grain"), tmp_path / "one")
 
     assert list(venv.glob("lib/python3*/site-packages/grain/__pycache__/__init__.*.pyc"))
 
 
-def test_a_clone_knows_its_own_place_and_works_without_its_template(tmp_path: Path, made: LocalChannel) -> None:
-    template = install(environment_yml(tmp_path, made, "grain", "prefixed", "tool"), tmp_path / "a-template")
+def test_a_clone_knows_its_own_place_and_works_without_its_template(
+    tmp_path: Path, conda_channel: LocalChannel
+) -> None:
+    template = install(environment_yml(tmp_path, conda_channel, "grain", "prefixed", "tool"), tmp_path / "a-template")
     said(template, "import sysconfig; sysconfig.get_config_vars()")  # compiled, with the template's path in it
     for name in ("b-template", "short", "much-longer-than-the-template" * 3):
         target = tmp_path / name / ".venv"

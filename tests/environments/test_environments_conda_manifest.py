@@ -120,6 +120,20 @@ def test_local_packages_of_pip_are_told_by_their_whole_path(tmp_path: Path) -> N
     assert found.options == (f"--find-links {tmp_path}/wheels",)
 
 
+def test_files_that_pip_is_to_read_are_included(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "requirements.txt").write_text("# what pip installs\nalpha>=1\n")
+    (tmp_path / "limits.txt").write_text("beta<2\n")
+
+    found = conda(tmp_path, "dependencies:\n- pip:\n  - -r more/requirements.txt\n  - -c limits.txt\n  - beta\n")
+
+    assert [(each.text, each.file, each.line) for each in found.pip] == [
+        ("alpha>=1", "more/requirements.txt", 2),
+        ("beta", "environment.yml", 5),
+    ]
+    assert [(each.text, each.file) for each in found.constraints] == [("beta<2", "limits.txt")]
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
@@ -135,7 +149,7 @@ def test_local_packages_of_pip_are_told_by_their_whole_path(tmp_path: Path) -> N
         ("dependencies:\n  - conda: [a]\n", 2, "'conda'"),
         ("dependencies:\n  - pip: requests\n", 2, "no list under 'pip'"),
         ("dependencies:\n  - pip:\n    - ok\n    - 1.0\n", 4, "'1.0' (float)"),
-        ("dependencies:\n  - pip:\n    - ok\n    - =1\n", 4, "names no package for pip"),
+        ("dependencies:\n  - pip:\n    - ok\n    - =1\n", 4, "cannot be read"),
         ("dependencies:\n  - pip:\n    - -e ./nowhere\n", 3, "not there"),
         ("dependencies: [a]\ndependencies: [b]\n", 2, "twice"),
         ("dependencies:\n  - a\n - b\n", 3, "not valid YAML"),
@@ -192,7 +206,7 @@ def test_no_text_ends_otherwise_than_with_a_declaration_or_an_error(tmp_path: Pa
 def test_a_manifest_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "environment.yml").write_bytes(b"dependencies: [\xff\xfe]")
 
-    for name, words in (("environment.yml", "UTF-8"), ("absent.yml", "cannot be read")):
+    for name, words in (("environment.yml", "UTF-8"), ("absent.yml", "is not there")):
         with pytest.raises(ManifestInvalid, match=words):
             read_environment_yml(tmp_path / name, tmp_path)
 
@@ -263,7 +277,7 @@ def test_a_pixi_toml_has_specs_of_all_forms(tmp_path: Path) -> None:
         ("plain==1.0", 23),
         ("any", 24),
         ("from-git @ git+https://code.example/x.git@abc#subdirectory=y", 25),
-        ("marked ; sys_platform == 'linux'", 26),
+        ('marked; sys_platform == "linux"', 26),
     ]
     assert found.options == ("--extra-index-url https://packages.example/simple",)
     assert found.groups == ("default",)
@@ -366,6 +380,10 @@ def test_a_lock_file_is_part_of_what_is_asked_for(tmp_path: Path) -> None:
         ("[workspace]\n[dependencies.x]\nversion = 1.5\n", 2, "must be a text"),
         ("[workspace]\n[target.beos.dependencies]\nx = '*'\n", 2, "unknown platform 'beos'"),
         ("[workspace]\n[pypi-dependencies]\nx = { path = './x' }\n", 3, "not there"),
+        ("[workspace]\n[pypi-dependencies]\nx = { extras = 1 }\n", 3, "extras of x"),
+        ("[workspace]\n[pypi-dependencies]\nx = { version = 1 }\n", 3, "version of x"),
+        ("[workspace]\n[pypi-dependencies]\nx = { versoin = '1' }\n", 3, "'versoin' of x"),
+        ("[workspace]\n[pypi-options]\nindexurl = 'x'\n", 3, "'indexurl' in pypi-options"),
         ("[workspace]\n[environments]\ntest = ['nothing']\n[tool.flowstead]\nenvironment = 'test'\n", 3, "'nothing'"),
         ("[workspace]\n[tool.flowstead]\nenvironment = 'test'\n", 3, "no environment 'test'"),
         ("workspace = 1\n", 1, "no table"),
@@ -381,3 +399,59 @@ def test_what_is_wrong_in_a_pixi_toml_is_told_with_its_line(
     assert words in raised.value.message
     assert raised.value.detail.get("line") == line
     assert raised.value.detail["file"] == "pixi.toml"
+
+
+VALUES = st.sampled_from([1, 1.5, True, "", "a", "default", HERE, "*", ">=1", "=", "-r a", "./a", "a b", '"'])
+ANY = st.recursive(
+    VALUES, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.just("a"), inner), max_leaves=3
+)
+
+
+def tables(*keys: str, values: st.SearchStrategy[object] = ANY) -> st.SearchStrategy[object]:
+    return st.dictionaries(st.sampled_from(keys), values, max_size=3) | ANY
+
+
+CONDA = tables("a", "python", "=", values=tables("version", "channel", "path", "git", "build", "url"))
+PIP = tables("a", "b", "=", values=tables("version", "extras", "path", "editable", "git", "rev", "url", "env-markers"))
+OPTIONS = tables(
+    "find-links", "extra-index-urls", "index-url", values=st.lists(tables("url", "path"), max_size=2) | ANY
+)
+LISTS = st.lists(tables("channel", "priority", "platform"), max_size=2) | ANY
+FEATURE = st.one_of(  # one table each: what is wrong in one hides what is wrong in the next
+    st.fixed_dictionaries({"dependencies": CONDA}),
+    st.fixed_dictionaries({"pypi-dependencies": PIP}),
+    st.fixed_dictionaries({"pypi-options": OPTIONS}),
+    st.fixed_dictionaries(
+        {"target": tables("linux", "unix", "x", HERE, values=tables("dependencies", "activation", values=CONDA))}
+    ),
+    st.fixed_dictionaries({"channels": LISTS}),
+    st.fixed_dictionaries({"platforms": LISTS}),
+    st.fixed_dictionaries({"activation": ANY}),
+)
+ENVIRONMENT = st.fixed_dictionaries(
+    {
+        "feature": st.fixed_dictionaries({"a": FEATURE | ANY}) | ANY,
+        "environments": tables("a", "default", values=tables("features", "no-default-feature") | st.just(["a"])),
+        "tool": st.just({"flowstead": {"environment": "a"}}) | tables("flowstead", values=tables("environment")),
+    },
+)
+TOP = st.one_of(
+    FEATURE, ENVIRONMENT, st.fixed_dictionaries({"workspace": FEATURE | ANY}), st.dictionaries(st.just("project"), ANY)
+).map(lambda top: {"workspace": {}, **top})
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(top=TOP, in_project=st.booleans())
+def test_no_tables_end_otherwise_than_with_a_declaration_or_an_error(
+    tmp_path: Path, top: dict[str, object], in_project: bool
+) -> None:
+    import tomli_w
+
+    path = tmp_path / ("pyproject.toml" if in_project else "pixi.toml")
+    content = {"tool": {"pixi": top}, "project": {"name": "a"}} if in_project else top
+    path.write_text(tomli_w.dumps(content), "utf-8")
+
+    try:
+        assert read_pixi(path, tmp_path).provider == "conda"
+    except ManifestInvalid as error:
+        assert error.detail["file"] == path.name

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,6 +28,8 @@ from flowstead.environments.provider import Finished, Run, Tell
 from flowstead.model.errors import BuildFailed
 
 _NOT_PASSED_ON = frozenset(("PYTHONHOME", "PYTHONSTARTUP", "PYTHONPATH", "CONDA_PREFIX", "VIRTUAL_ENV"))
+
+_PACKAGE = re.compile(r"failed to \w+ (\S+)-[^-\s]+-[^-\s]+\.(?:conda|tar\.bz2)\b")
 
 
 class CondaProvider:
@@ -121,6 +124,8 @@ def _failure(
     words = last.get("words") or finished.errors or f"It ended with {finished.returncode}."
     at = last.get("index")
     culprit = specs[at] if at is not None else None
+    if last.get("failed") == "install" and (package := _PACKAGE.search(words)):
+        culprit = next((each for each in specs if _package_of(each) == package.group(1)), None)
     detail: dict[str, Any] = {"words": words[-4000:], "installer": "conda"}
     if culprit is not None:
         detail |= {"requirement": culprit.text, "file": culprit.file}
@@ -139,7 +144,11 @@ def _failure(
             hint="Bring it up to date with: pixi lock",
             **{"file": declaration.file, **detail},
         )
-    return failed(words, declaration, "conda")
+    error = failed(words, declaration, "conda")
+    error.detail |= detail
+    if f"the constraint {PYTHONS} cannot be fulfilled" in words:
+        error.hint = f"Flows run in {PYTHONS.replace('python', 'Python')}: ask for one of these in {declaration.file}."
+    return error
 
 
 def _install_by_pip(
@@ -180,8 +189,6 @@ def _site_packages(venv: Path) -> Path:
 
 
 def _same(name: str | None, other: str) -> bool:
-    import re
-
     return name is not None and re.sub(r"[-_.]+", "-", name).lower() == re.sub(r"[-_.]+", "-", other).lower()
 
 

@@ -6,8 +6,8 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from flowstead.environments.manifest import invalid
 from flowstead.model.errors import EnvironmentUnusable, ManifestInvalid
 
 DEFAULT_CHANNELS = ("conda-forge",)
@@ -103,33 +103,8 @@ def check_platforms(names: Sequence[tuple[str, int | None]], file: str) -> str:
     return here
 
 
-def invalid(what: str, file: str, line: int | None = None, *, hint: str | None = None) -> ManifestInvalid:
-    """The error of a manifest in which something is wrong; `what` goes on after the file's name."""
-    detail: dict[str, Any] = {"file": file} if line is None else {"file": file, "line": line}
-    where = f"{file}:{line}" if line is not None else file
-    return ManifestInvalid(f"{file} {what}.", hint=hint or f"Mend {where}, then start the flow again.", **detail)
-
-
 def _uri(name: str, folder: Path) -> str:
     return (folder / Path(name).expanduser()).resolve().as_uri()
-
-
-def read_manifest(path: Path, file: str) -> str:
-    """The text of a manifest. Raises ManifestInvalid."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise invalid(f"cannot be read: {error.strerror}", file) from error
-    except UnicodeDecodeError as error:
-        raise invalid(f"is no UTF-8 text (byte {error.start})", file) from error
-
-
-def relative_to(path: Path, workspace: Path) -> str:
-    """A file's name as people are told it: relative to the workspace where it lies in it."""
-    try:
-        return path.resolve().relative_to(workspace.resolve()).as_posix()
-    except ValueError:
-        return str(path)
 
 
 def require_rattler(file: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +10,14 @@ from flowstead.environments.conda_channels import (
     channels_of,
     check_name,
     check_platforms,
-    invalid,
-    read_manifest,
-    relative_to,
     require_rattler,
     spec_of,
 )
-from flowstead.environments.conda_pip import Entry, with_pip
+from flowstead.environments.conda_pip import with_pip
 from flowstead.environments.declaration import Declaration, Requirement
+from flowstead.environments.manifest import OURSELVES, Trace, canonical, decode, invalid, relative_to
 from flowstead.environments.pixi_manifest import read_pixi
+from flowstead.environments.requirements_file import Entry
 
 if TYPE_CHECKING:
     from yaml import MappingNode, Node
@@ -29,7 +27,7 @@ __all__ = ["read_environment_yml", "read_pixi"]
 _KEYS = ("name", "channels", "dependencies", "platforms", "variables", "prefix")
 
 
-def read_environment_yml(path: Path, workspace: Path) -> Declaration:
+def read_environment_yml(path: Path, workspace: Path, trace: Trace | None = None) -> Declaration:
     """What an `environment.yml` says an environment of this machine must hold.
 
     `name` and `prefix` do not count; `variables` are not set, and `why` says so. Raises ManifestInvalid with the line,
@@ -37,12 +35,15 @@ def read_environment_yml(path: Path, workspace: Path) -> Declaration:
     """
     file = relative_to(path, workspace)
     require_rattler(file)
-    declaration, entries = _read(read_manifest(path, file), file, path.parent)
-    return with_pip(declaration, entries, path.parent, workspace)
+    trace = trace or Trace()
+    content = trace.read(path)
+    if content is None:
+        raise invalid("is not there", file)
+    declaration, entries = _read(decode(content, file), file, path.parent)
+    return with_pip(declaration, entries, path.parent, workspace, trace)
 
 
-@lru_cache(maxsize=64)
-def _read(text: str, file: str, folder: Path) -> tuple[Declaration, tuple[Entry, ...]]:
+def _read(text: str, file: str, folder: Path) -> tuple[Declaration, list[Entry]]:
     """The declaration without its pip part, and the entries of that."""
     from yaml import MappingNode
 
@@ -60,7 +61,7 @@ def _read(text: str, file: str, folder: Path) -> tuple[Declaration, tuple[Entry,
             pip += _pip_list(node, file)
             continue
         spec, line = _text(node, "a dependency", file), _line(node)
-        if check_name(spec, file, line) != "flowstead":  # the runtime stands for it
+        if canonical(check_name(spec, file, line)) != OURSELVES:  # the runtime stands for it
             requirements.append(Requirement(spec_of(spec, folder), file, line))
     channels = [(_text(each, "a channel", file), _line(each)) for each in _optional(top, "channels", file)]
     platforms = [(_text(each, "a platform", file), _line(each)) for each in _optional(top, "platforms", file)]
@@ -75,7 +76,7 @@ def _read(text: str, file: str, folder: Path) -> tuple[Declaration, tuple[Entry,
         channels=channels_of(channels, folder, file),
         platforms=(check_platforms(platforms, file),),
     )
-    return declaration, tuple(pip)
+    return declaration, pip
 
 
 def _pip_list(node: MappingNode, file: str) -> Iterator[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def detect(source: bytes, suffix: str, module: str, workspace: Path, module_dir:
     declaration = _of_module(source, suffix, module, module_dir, considered)
     if declaration is not None:
         return Decision(declaration, tuple(considered))
-    there = [name for name in _FILES if _exists(f"{workspace}{os.sep}{name}")]
+    there = [name for name in _FILES if _is_file(f"{workspace}{os.sep}{name}")]
     if not there and len(considered) == 1 and considered[0].verdict == _SAYS_NOTHING:
         return _decision_of_nothing(module)
     declaration = _of_workspace(workspace, there, considered)
@@ -113,8 +114,10 @@ def _requirements(path: Path, workspace: Path, trace: Trace) -> Result:
 def _conda(kind: str, path: Path, workspace: Path) -> Result:
     from flowstead.environments.conda_manifest import read_environment_yml, read_pixi
 
-    declaration = read_pixi(path, workspace) if kind == "pixi" else read_environment_yml(path, workspace)
-    return declaration, "decides, with packages of conda"
+    read = read_pixi if kind == "pixi" else read_environment_yml
+    return _remembered(
+        (kind, str(path)), lambda trace: (read(path, workspace, trace), "decides, with packages of conda")
+    )
 
 
 def _remembered(key: tuple[str, ...], read: Callable[[Trace], Result]) -> Result:
@@ -141,9 +144,8 @@ def _decision_of_nothing(module: str) -> Decision:
     return decision
 
 
-def _exists(path: str) -> bool:
+def _is_file(path: str) -> bool:
     try:
-        os.stat(path)
+        return not stat.S_ISDIR(os.stat(path).st_mode)
     except OSError:
         return False
-    return True

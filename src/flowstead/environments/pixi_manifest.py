@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +11,15 @@ from flowstead.environments.conda_channels import (
     channels_of,
     check_name,
     check_platforms,
-    invalid,
     is_selector,
-    read_manifest,
-    relative_to,
     require_rattler,
     selectors,
     spec_of,
 )
-from flowstead.environments.conda_pip import Entry, canonical, with_pip
+from flowstead.environments.conda_pip import with_pip
 from flowstead.environments.declaration import Declaration, Requirement
+from flowstead.environments.manifest import OURSELVES, Toml, Trace, canonical, decode, invalid, relative_to
+from flowstead.environments.requirements_file import Entry
 
 _SPEC_KEYS = {"build": "build", "build-number": "build_number", "channel": "channel", "subdir": "subdir"} | {
     "file-name": "fn", "md5": "md5", "sha256": "sha256", "url": "url", "license": "license"
@@ -32,7 +28,7 @@ _FROM_SOURCE = ("path", "git")
 _TABLES = ("dependencies", "host-dependencies", "build-dependencies")
 
 
-def read_pixi(path: Path, workspace: Path) -> Declaration:
+def read_pixi(path: Path, workspace: Path, trace: Trace | None = None) -> Declaration:
     """What a `pixi.toml`, or a `pyproject.toml` with `[tool.pixi]`, says an environment of this machine must hold.
 
     The environment is the default one, or that which `[tool.flowstead] environment` names. A `pixi.lock` beside it is
@@ -41,18 +37,20 @@ def read_pixi(path: Path, workspace: Path) -> Declaration:
     """
     file = relative_to(path, workspace)
     require_rattler(file)
+    trace = trace or Trace()
     lock = path.with_name("pixi.lock")
-    locked = read_manifest(lock, relative_to(lock, workspace)) if lock.is_file() else None
-    declaration, entries = _read(read_manifest(path, file), file, path.parent, path.name == "pyproject.toml", locked)
-    return with_pip(declaration, entries, path.parent, workspace)
+    content, locked = trace.read(path), trace.read(lock)
+    if content is None:
+        raise invalid("is not there", file)
+    text = None if locked is None else decode(locked, relative_to(lock, workspace))
+    manifest = _Manifest(decode(content, file), file, path.name == "pyproject.toml")
+    declaration, entries = _read(manifest, path.parent, text)
+    return with_pip(declaration, entries, path.parent, workspace, trace)
 
 
-@lru_cache(maxsize=64)
-def _read(
-    text: str, file: str, folder: Path, in_project: bool, lock: str | None
-) -> tuple[Declaration, tuple[Entry, ...]]:
+def _read(manifest: _Manifest, folder: Path, lock: str | None) -> tuple[Declaration, list[Entry]]:
     """The declaration without its pip part, and the entries of that."""
-    manifest = _Manifest(text, file, in_project)
+    file, in_project = manifest.file, bool(manifest.root)
     chosen, features = manifest.chosen()
     channels: list[tuple[int, str, int | None]] = []
     platforms: list[list[tuple[str, int | None]]] = [manifest.platforms(manifest.head)]
@@ -73,12 +71,12 @@ def _read(
         entries += _pip(manifest, feature, here)
         options += _pip_options(manifest, feature.path, folder)
     entries += _pip_of_project(manifest, features) if in_project else ()
-    python = manifest.table(("project",)).get("requires-python") if in_project else None
+    python = manifest.table("project").get("requires-python") if in_project else None
     if isinstance(python, str) and python.strip():
-        line = manifest.line(("project",), "requires-python")
+        line = manifest.line("project", "requires-python")
         requirements["python"] = Requirement(f"python {python.replace(' ', '')}", file, line)
     why = f"{file} says which packages its environment {chosen!r} needs."
-    if any(manifest.table((*feature.path, "activation")) for feature in features):
+    if any(manifest.table(*feature.path, "activation") for feature in features):
         why += " Its activation is not run."
     declaration = Declaration(
         "conda",
@@ -91,7 +89,7 @@ def _read(
         channels=channels_of([(name, line) for _, name, line in channels], folder, file),
         platforms=(here,),
     )
-    return declaration, tuple(entries)
+    return declaration, entries
 
 
 @dataclass(frozen=True)
@@ -102,122 +100,85 @@ class _Feature:
     path: tuple[str, ...]
 
 
-class _Manifest:
-    """A manifest as it was read, with the lines of its entries."""
+class _Manifest(Toml):
+    """A manifest as it was read, with the lines of its entries; what is pixi's is below `root`."""
 
     def __init__(self, text: str, file: str, in_project: bool) -> None:
-        self.file = file
-        self._lines = text.splitlines()
-        try:
-            self._top: dict[str, Any] = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            at = re.search(r"at line (\d+)", str(error))
-            raise invalid(f"is not valid TOML: {error}", file, int(at.group(1)) if at else len(self._lines) or 1)
-        except RecursionError:
-            raise invalid("is not valid TOML: it is nested too deep", file) from None
+        super().__init__(text, file)
         self.root: tuple[str, ...] = ("tool", "pixi") if in_project else ()
-        name = "workspace" if "workspace" in self.table(self.root) else "project"
-        self.head = (*self.root, name)
-        if not in_project and name not in self._top:
+        self.head = (*self.root, "workspace" if "workspace" in self.table(*self.root) else "project")
+        if not in_project and self.head[-1] not in self.top:
             raise invalid("has no table [workspace]", file)
-
-    def table(self, path: tuple[str, ...]) -> dict[str, Any]:
-        """The table at `path`, empty where there is none. Raises ManifestInvalid when something else is there."""
-        at: Any = self._top
-        for depth, name in enumerate(path):
-            at = at.get(name, {})
-            if not isinstance(at, dict):
-                line = self.line(path[:depth], name)
-                raise invalid(f"has no table where [{'.'.join(path[: depth + 1])}] is expected", self.file, line)
-        return at
 
     def chosen(self) -> tuple[str, list[_Feature]]:
         """The environment that is to be made, by name, and the features that it has, the default one last."""
-        name = self.table(("tool", "flowstead")).get("environment", "default")
-        environments = self.table((*self.root, "environments"))
+        name = self.table("tool", "flowstead").get("environment", "default")
+        if not isinstance(name, str):
+            raise self.refusal(
+                f"has {name!r} where the name of an environment is expected", "tool", "flowstead", "environment"
+            )
+        environments = self.table(*self.root, "environments")
         asked = environments.get(name)
-        line = self.line((*self.root, "environments"), str(name))
+        place = (*self.root, "environments", name)
         if asked is None and name != "default":
             raise invalid(
                 f"has no environment {name!r}",
                 self.file,
-                self.line(("tool", "flowstead"), "environment"),
+                self.line("tool", "flowstead", "environment"),
                 hint=f"There are: {', '.join(sorted({'default', *environments}))}.",
             )
         without_default = False
         if isinstance(asked, dict):
             without_default = asked.get("no-default-feature") is True
             asked = asked.get("features", [])
-        names = self._texts(asked or [], "a feature", line)
+        names = self.texts(asked or [], *place)
         features: list[_Feature] = []
         for each in names:
-            if each not in self.table((*self.root, "feature")):
-                extra = self.table(("project", "optional-dependencies")) | self.table(("dependency-groups",))
+            if each not in self.table(*self.root, "feature"):
+                extra = self.table("project", "optional-dependencies") | self.table("dependency-groups")
                 if not self.root or each not in extra:
-                    raise invalid(f"has no feature {each!r}", self.file, line)
+                    raise self.refusal(f"has no feature {each!r}", *place)
             features.append(_Feature(each, (*self.root, "feature", each)))
         if not without_default:
             features.append(_Feature("default", self.root))
-        return str(name), features
+        return name, features
 
     def channels(self, path: tuple[str, ...]) -> list[tuple[int, str, int | None]]:
         """Priority, name and line of each channel in a table."""
-        line = self.line(path, "channels")
+        line = self.line(*path, "channels")
         found: list[tuple[int, str, int | None]] = []
-        for each in self._list(self.table(path).get("channels", []), "channels", line):
-            priority, name = (each.get("priority", 0), each.get("channel")) if isinstance(each, dict) else (0, each)
+        for each in self.list(*path, "channels"):
+            name, priority = each, 0
+            if isinstance(each, dict):
+                name, priority = each.get("channel"), each.get("priority", 0)
             if not isinstance(name, str) or not isinstance(priority, int):
-                raise invalid("has a channel that is no text", self.file, line)
+                raise self.refusal(f"has {name!r} where a channel must be a text", *path, "channels")
             found.append((priority, name, line))
         return found
 
     def platforms(self, path: tuple[str, ...]) -> list[tuple[str, int | None]]:
-        line = self.line(path, "platforms")
-        found = self._list(self.table(path).get("platforms", []), "platforms", line)
-        names = [each.get("platform") if isinstance(each, dict) else each for each in found]
-        return [(name, line) for name in self._texts(names, "a platform", line)]
+        line = self.line(*path, "platforms")
+        found = [each.get("platform") if isinstance(each, dict) else each for each in self.list(*path, "platforms")]
+        return [(name, line) for name in self.texts(found, *path, "platforms")]
 
-    def line(self, path: tuple[str, ...], key: str) -> int | None:
-        """The line that says `key` in the table at `path`, counting from 1; None where that is not found."""
-        at: tuple[str, ...] = ()
-        for number, line in enumerate(self._lines, 1):
-            header = re.match(r"\s*\[\[?([^\[\]]+)\]", line)
-            if header is not None:
-                at = _keys(header.group(1))
-                if at[: len(path) + 1] == (*path, key):
-                    return number
-                continue
-            named = re.match(r"""\s*((?:[\w.-]|"[^"]*"|'[^']*'|\s*\.\s*)+?)\s*=""", line)
-            if named is not None and (*at, *_keys(named.group(1)))[: len(path) + 1] == (*path, key):
-                return number
-        return self.line(path[:-1], path[-1]) if path else None
-
-    def _list(self, value: Any, what: str, line: int | None) -> list[Any]:
-        if not isinstance(value, list):
-            raise invalid(f"has no list under {what!r}", self.file, line)
-        return value
-
-    def _texts(self, value: Any, what: str, line: int | None) -> list[str]:
-        for each in self._list(value, what, line):
-            if not isinstance(each, str):
-                raise invalid(f"has {each!r} where {what} must be a text", self.file, line)
-        return value
-
-
-def _keys(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in re.findall(r"""\s*("[^"]*"|'[^']*'|[^.]+)\s*""", dotted))
+    def list(self, *path: str) -> list[Any]:
+        """The list at a path, empty where there is none. Raises ManifestInvalid where something else is there."""
+        found = self.table(*path[:-1]).get(path[-1], [])
+        if not isinstance(found, list):
+            raise self.refusal(f"has no list under {path[-1]!r}", *path)
+        return found
 
 
 def _entries(manifest: _Manifest, feature: _Feature, key: str, platform: str) -> Iterator[tuple[str, Any, int | None]]:
     """Name, value and line of the entries of a feature's table; those for this platform stand in for the wider ones."""
     target = (*feature.path, "target")
-    for name in manifest.table(target):
+    for name in manifest.table(*target):
         if not is_selector(name):
-            raise invalid(f"has an unknown platform {name!r}", manifest.file, manifest.line(target, name))
+            raise invalid(f"has an unknown platform {name!r}", manifest.file, manifest.line(*target, name))
     found: dict[str, tuple[str, Any, int | None]] = {}
     for path in ((*feature.path, key), *((*target, each, key) for each in selectors(platform))):
-        for name, value in manifest.table(path).items():
-            found[name.lower()] = (name, value, manifest.line(path, name))
+        for name, value in manifest.table(*path).items():
+            found[name.lower()] = (name, value, manifest.line(*path, name))
     yield from found.values()
 
 
@@ -228,7 +189,7 @@ def _specs(manifest: _Manifest, feature: _Feature, platform: str, folder: Path) 
     for table in _TABLES:
         for name, value, line in _entries(manifest, feature, table, platform):
             check_name(name, manifest.file, line)
-            if name.lower() != "flowstead":  # the runtime stands for it
+            if canonical(name) != OURSELVES:  # the runtime stands for it
                 yield name.lower(), Requirement(_spec(manifest, name, value, line, folder), manifest.file, line)
 
 
@@ -262,7 +223,7 @@ def _spec(manifest: _Manifest, name: str, value: Any, line: int | None, folder: 
 
 def _pip(manifest: _Manifest, feature: _Feature, platform: str) -> Iterator[Entry]:
     for name, value, line in _entries(manifest, feature, "pypi-dependencies", platform):
-        if canonical(name) != "flowstead":
+        if canonical(name) != OURSELVES:
             yield Entry(_pip_text(manifest, name, value, line), manifest.file, line)
 
 
@@ -276,6 +237,9 @@ def _pip_text(manifest: _Manifest, name: str, value: Any, line: int | None) -> s
     unknown = sorted(set(value) - known - {"env-markers", "markers"})
     if unknown:
         raise invalid(f"says {unknown[0]!r} of {name}, which is not understood", manifest.file, line)
+    for key, each in value.items():
+        if not isinstance(each, list if key == "extras" else bool if key == "editable" else str):
+            raise invalid(f"has {each!r} as {key} of {name}, which is of the wrong kind", manifest.file, line)
     extras = f"[{','.join(map(str, value['extras']))}]" if value.get("extras") else ""
     marker = value.get("env-markers", value.get("markers"))
     after = f" ; {marker}" if marker else ""
@@ -309,18 +273,15 @@ def _pip_of_project(manifest: _Manifest, features: list[_Feature]) -> Iterator[E
         else:
             places += [(("project", "optional-dependencies"), feature.name), (("dependency-groups",), feature.name)]
     for path, key in places:
-        value = manifest.table(path).get(key, [])
-        if not isinstance(value, list):
-            raise invalid(f"has no list under {key!r}", manifest.file, manifest.line(path, key))
-        for each in value:
+        for each in manifest.list(*path, key):
             if isinstance(each, str):
-                yield Entry(each, manifest.file, manifest.line(path, key))
+                yield Entry(each, manifest.file, manifest.line(*path, key, value=each))
 
 
 def _pip_options(manifest: _Manifest, path: tuple[str, ...], folder: Path) -> list[str]:
     """Options of an installer for `pypi-options`. Raises ManifestInvalid."""
-    table: Mapping[str, Any] = manifest.table((*path, "pypi-options"))
-    line = manifest.line((*path, "pypi-options"), next(iter(table), ""))
+    table: Mapping[str, Any] = manifest.table(*path, "pypi-options")
+    line = manifest.line(*path, "pypi-options", next(iter(table), ""))
     found: list[str] = []
     for key, value in table.items():
         if key == "index-url":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
@@ -56,6 +56,23 @@ def read_requirements(
     return reader.found
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What would be a line of a requirement file and stands in another one: at `line` of `file`."""
+
+    text: str
+    file: str
+    line: int | None
+
+
+def read_entries(entries: Iterable[Entry], folder: Path, workspace: Path, trace: Trace) -> RequirementsFile:
+    """What entries ask for, like the lines of a requirement file in `folder`. Raises ManifestInvalid."""
+    reader = _Reader(workspace, trace)
+    for entry in entries:
+        reader.line(entry.text, entry.file, entry.line or 1, folder, False, ())
+    return reader.found
+
+
 class _Reader:
     def __init__(self, workspace: Path, trace: Trace) -> None:
         self.found = RequirementsFile()
@@ -72,18 +89,24 @@ class _Reader:
             raise invalid(f"includes {file}, which is not there", *within[-1])
         folder = path.parent
         for line, text in _logical_lines(decode(content, file)):
-            text = self._expanded(text)
-            if not text.startswith("-"):
-                self._requirement(text, file, line, folder, constraining)
-                continue
-            option, value = _option(text, file, line)
-            if option in _INCLUDES:
-                included = self._included(value, folder, file, line, (*within, (file, line)))
-                self.read(included, constraining or option == "--constraint", (*within, (file, line)))
-            elif option == "--editable":
-                self._editable(value, file, line, folder, constraining)
-            else:
-                self._add_option(option, value, folder)
+            self.line(text, file, line, folder, constraining, within)
+
+    def line(
+        self, text: str, file: str, line: int, folder: Path, constraining: bool, within: tuple[tuple[str, int], ...]
+    ) -> None:
+        """Reads one line, with the files that it includes."""
+        text = self._expanded(text)
+        if not text.startswith("-"):
+            self._requirement(text, file, line, folder, constraining)
+            return
+        option, value = _option(text, file, line)
+        if option in _INCLUDES:
+            included = self._included(value, folder, file, line, (*within, (file, line)))
+            self.read(included, constraining or option == "--constraint", (*within, (file, line)))
+        elif option == "--editable":
+            self._editable(value, file, line, folder, constraining)
+        else:
+            self._add_option(option, value, folder)
 
     def _expanded(self, text: str) -> str:
         """The line with environment variables in place of their names.
