@@ -22,7 +22,7 @@ from flowstead.catalog.versions import (
     write_helpers,
 )
 from flowstead.flow.files import is_temporary
-from flowstead.model.errors import FlowNotFound, FlowsteadError, WorkspaceNotFound
+from flowstead.model.errors import EnvironmentPending, FlowNotFound, FlowsteadError, WorkspaceNotFound
 from flowstead.model.flow import FlowSpec
 
 if TYPE_CHECKING:
@@ -58,6 +58,14 @@ class CatalogEntry:
     digest: str | None
     spec: FlowSpec | None
     error: dict[str, Any] | None
+
+    @property
+    def status(self) -> str:
+        """One of ok, broken, and pending: its environment is not there yet, without which nobody can read it."""
+        if self.spec is not None:
+            return "ok"
+        pending = self.error is not None and self.error["type"] == EnvironmentPending.__name__
+        return "pending" if pending else "broken"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +14,9 @@ from flowstead.cli import words
 from flowstead.cli.completing import flow_names
 from flowstead.cli.failures import message_of, where_and_hint
 from flowstead.cli.invocation import Call
-from flowstead.cli.screen import Cell, Column, Screen, one_line
+from flowstead.cli.screen import Cell, Column, Screen, look_of, one_line
 from flowstead.cli.tables import print_runs
+from flowstead.model.errors import EnvironmentUnusable
 
 FlowName = Annotated[str, Parameter(completer=flow_names)]
 
@@ -50,13 +52,18 @@ def list_flows(*, json: bool = False, invocation: Call) -> int:
         screen.print()
         what = words.count(len(broken), "flow is", "flows are")
         screen.print(screen.paint(f"{what} broken. See why with: {invocation.command('check', root)}", "red"))
+    if any(flow["status"] == "pending" for flow in flows):
+        screen.print()
+        screen.print(screen.paint("Running a flow builds its environment, where it is not built yet.", "dim"))
     return 0
 
 
 def _line(screen: Screen, flow: dict[str, Any], root: Path) -> list[Cell]:
-    glyph = (screen.plain_glyph(flow["status"]), "green" if flow["status"] == "ok" else "red")
+    glyph = (screen.plain_glyph(flow["status"]), look_of(flow["status"]))
     if flow["status"] == "broken":
         return [glyph, (flow["name"], "bold"), "", "", (message_of(flow["error"]), "red")]
+    if flow["status"] == "pending":
+        return [glyph, (flow["name"], "bold"), "", "", (message_of(flow["error"]), "dim")]
     about = (flow["description"] or flow["label"]).strip().partition("\n")[0]
     return [glyph, (flow["name"], "bold"), flow["group"], words.trigger(flow, root, short=True), about]
 
@@ -90,7 +97,7 @@ def show_flow(flow: FlowName, /, *, json: bool = False, source: bool = False, in
         screen.print(found["description"].strip())
     screen.print()
     _facts(screen, found, root)
-    if found["status"] == "broken":
+    if found["plan"] is None:
         _print_reasons(screen, found)
     else:
         _print_plan(screen, found["plan"])
@@ -174,7 +181,8 @@ def _options(step: dict[str, Any]) -> str:
 def check(flow: FlowName | None = None, /, *, json: bool = False, invocation: Call) -> int:
     """Check one flow, or all, and say what is wrong.
 
-    Loads each module and builds its plan, in a process of its own. Exit code 1 if a flow is broken.
+    Loads each module and builds its plan, in a process of its own; its environment is built first, where it is not
+    there. Exit code 1 if a flow is broken.
 
     Examples::
 
@@ -191,6 +199,14 @@ def check(flow: FlowName | None = None, /, *, json: bool = False, invocation: Ca
     root = invocation.root()
     with invocation.client(root, "check") as client:
         flows = client.check(flow)
+        pending = [each["name"] for each in flows if each["status"] == "pending"]
+        for name in pending:
+            from flowstead.cli.preparing import prepare
+
+            with suppress(EnvironmentUnusable):  # what is wrong with it is told below
+                prepare(client, name, quiet=json)
+        if pending:
+            flows = client.check(flow)
     broken = sum(each["status"] == "broken" for each in flows)
     if json:
         print(jsonlib.dumps({"flows": flows}, indent=2))

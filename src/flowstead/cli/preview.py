@@ -52,6 +52,10 @@ def preview(
     root = invocation.root()
     value: dict[str, Any] = {}
     with invocation.client(root, f"preview {flow}") as client:
+        if client.flow(flow, runs=0)["status"] == "pending":
+            from flowstead.cli.preparing import prepare
+
+            prepare(client, flow, quiet=json)
         for told in client.preview(flow, use=use, rows=rows, params=params_of(param or [])):
             if told is None:
                 continue

@@ -180,7 +180,7 @@ def _is_stopped(pid: int) -> bool:
 
 def _flows(host: WorkspaceHost) -> Iterator[Finding]:
     entries = host.catalog.entries()
-    broken = [entry.name for entry in entries if entry.spec is None]
+    broken = [entry.name for entry in entries if entry.status == "broken"]
     sound = len(entries) - len(broken)
     yield Finding("flows", "ok", f"{sound:,} {'flow is' if sound == 1 else 'flows are'} sound.")
     if broken:

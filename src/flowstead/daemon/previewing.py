@@ -34,7 +34,9 @@ def preview_flow(
     version = read_version(host.layout, entry.digest or "")
     found = host.environments.find_for(version)
     if found.python is None:
-        raise EnvironmentPending(f"The environment of {name} is not there yet.")
+        raise EnvironmentPending(
+            f"The environment of {name} is not there.", hint=f"Build it: flowstead env build {name}"
+        )
     told = _Told()
     worker = WorkerProcess(
         worker_id=f"p-{secrets.token_hex(6)}",

@@ -45,7 +45,7 @@ def _flow(host: WorkspaceHost, entry: CatalogEntry) -> dict[str, Any]:
         "label": spec.label if spec else entry.name,
         "group": spec.group if spec else None,
         "mode": spec.trigger.mode if spec else None,
-        "status": "ok" if spec else "broken",
+        "status": entry.status,
         "error": entry.error,
         "version": entry.digest,
         "description": spec.description if spec else None,

@@ -50,13 +50,15 @@ class FlowStep(TypedDict):
 
 
 class Flow(TypedDict):
-    """A flow as its module is now; a `broken` one has its `error` instead of a plan."""
+    """A flow as its module is now; a `broken` one has its `error` instead of a plan.
+
+    So has a `pending` one: its environment is not there yet, without which nobody can read it."""
 
     name: str
     label: str
     group: str | None
     mode: str | None
-    status: Literal["ok", "broken"]
+    status: Literal["ok", "pending", "broken"]
     error: Failure | None
     version: str | None
     description: str | None
