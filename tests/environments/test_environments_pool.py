@@ -157,6 +157,30 @@ def test_when_all_are_taken_one_is_made(place: Place) -> None:
         assert (place.pool.path(member) / "lib" / "package" / "module.py").exists()
 
 
+def test_a_take_waits_for_one_that_is_being_made(place: Place) -> None:
+    for _ in range(3):
+        place.pool.take("uv", os.getpid())
+    begun, go_on = threading.Event(), threading.Event()
+    place.supplies[0].before_clone = lambda: (begun.set(), go_on.wait(SECONDS), None)[2]
+    (first, *_) = place.pool.tend()
+    warming = {each.id for each in place.pool.members() if each.state == "warming"}
+    maker = threading.Thread(target=first.do)
+    maker.start()
+    assert begun.wait(SECONDS)
+    place.supplies[0].before_clone = lambda: None
+    taken: list[Member] = []
+    taker = threading.Thread(target=lambda: taken.append(place.pool.take("uv", os.getpid())))
+    taker.start()
+    # One is being made and one waits for it: whoever comes next has one made.
+    while not place.pool._kinds["uv"].waiting:
+        assert taker.is_alive()
+    assert place.pool.take("uv", os.getpid()).id not in warming
+    go_on.set()
+    for thread in (maker, taker):
+        thread.join(SECONDS)
+    assert taken[0].id in warming
+
+
 def test_before_there_is_a_template_a_take_is_told_to_wait(make: Callable[..., Place]) -> None:
     place = make()
     refused("pool-warming", place.pool.take, "uv", os.getpid())

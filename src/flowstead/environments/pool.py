@@ -21,6 +21,9 @@ from flowstead.environments.pool_supply import Supply, Template, Trouble, culpri
 from flowstead.environments.processes import start_of
 from flowstead.model.errors import FlowsteadError, NotFound, PoolRefused
 
+SECONDS_TO_WARM = 5.0
+"""For how long a take waits for members that are being made, before it has one made for itself."""
+
 SECONDS_TO_ADOPT = 5.0
 """For how long a take waits until the pool knows what is left of its last time."""
 
@@ -65,6 +68,10 @@ class _Kind:
         self.full = Template(base_only=False)
         self.base = Template(base_only=True) if supply.packages else None
         self.stopped = False
+        self.cloning = 0
+        """How many members are being made for the pool at this moment."""
+        self.waiting = 0
+        """How many takes wait for one of those."""
 
     @property
     def target(self) -> int:
@@ -125,6 +132,7 @@ class Pool:
         self._start_of = start_of
         self._on_work = on_work
         self._lock = threading.RLock()
+        self._warmed = threading.Condition(self._lock)
         self._adopted = threading.Event()
         self._busy: set[str] = set()
         """Ids of members whose files a job or a take of this process works on."""
@@ -149,6 +157,9 @@ class Pool:
             if known.base is not None and error is not None:
                 error = known.base.error
         member = self._rows.take(kind, digests, holder, since)
+        deadline = time.monotonic() + SECONDS_TO_WARM
+        while member is None and self._await_warmed(known, deadline):
+            member = self._rows.take(kind, digests, holder, since)
         if member is None and serving is not None:
             member = self._make_for(known, serving, holder, since)
         if member is not None:
@@ -304,6 +315,18 @@ class Pool:
                         times.append(template.retry_at)
             return min((each for each in times if each > now), default=None)
 
+    def _await_warmed(self, known: _Kind, deadline: float) -> bool:
+        """Waits until a member is whole that is being made now, where not as many wait for one already: it was begun
+        earlier than one that would be made for who takes it. Whether it was worth to look again."""
+        with self._lock:
+            if known.cloning <= known.waiting:
+                return False
+            known.waiting += 1
+            try:
+                return self._warmed.wait(max(0.0, deadline - time.monotonic()))
+            finally:
+                known.waiting -= 1
+
     def _due(self, known: _Kind, now: float) -> list[Job]:
         jobs: list[Job] = []
         kind, target = known.supply.kind, known.target
@@ -364,6 +387,8 @@ class Pool:
             self._on_work()
 
     def _warm(self, known: _Kind, template: Template, member: Member) -> None:
+        with self._lock:
+            known.cloning += 1
         try:
             # Race: a flush, or another template, may have come between.
             if (found := self._rows.member(member.id)) is not None and found.state == "warming":
@@ -373,6 +398,9 @@ class Pool:
             self._cloning_failed(known, template, error)
             self._rows.change(member, "warming", "leaving")
         finally:
+            with self._lock:
+                known.cloning -= 1
+                self._warmed.notify_all()
             self._free(member)
 
     def _make_for(self, known: _Kind, template: Template, holder: int, since: str) -> Member | None:
