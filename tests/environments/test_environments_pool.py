@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from cheap_supply import CheapSupply
 
-from flowstead.environments.pool import KindStatus, Pool
+from flowstead.environments.pool import Pool
 from flowstead.environments.pool_holders import Holders
+from flowstead.environments.pool_kinds import KindStatus
 from flowstead.environments.pool_rows import Member, PoolRows
 from flowstead.environments.pool_supply import MOST_SECONDS_OF_PAUSE, Trouble, culprit
 from flowstead.model.errors import BuildFailed, FlowsteadError, NotFound, PoolRefused

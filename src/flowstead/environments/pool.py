@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from flowstead.environments import pool_members as members
+from flowstead.environments.pool_kinds import Kind, KindStatus, status_of
 from flowstead.environments.pool_rows import Member, PoolRows
-from flowstead.environments.pool_supply import Supply, Template, Trouble, culprit
+from flowstead.environments.pool_supply import Supply, Template, Trouble
 from flowstead.environments.processes import start_of
 from flowstead.model.errors import FlowsteadError, NotFound, PoolRefused
 
@@ -34,76 +35,6 @@ class Job:
 
     do: Callable[[], None]
     builds: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class KindStatus:
-    """How the pool of one kind stands. `off` says why there is none, `error` what is wrong with its template, and
-    `package` which package that is about; `base_only` tells that members are made without those of the settings."""
-
-    kind: str
-    target: int
-    off: str
-    ready: int
-    warming: int
-    lent: int
-    base_only: bool
-    packages: tuple[str, ...]
-    digest: str | None
-    progress: str | None
-    error: FlowsteadError | None
-    package: str | None
-    retry_in: float | None
-
-    @property
-    def deficit(self) -> int:
-        return max(0, self.target - self.ready - self.warming)
-
-
-class _Kind:
-    """What this process knows of a kind."""
-
-    def __init__(self, supply: Supply) -> None:
-        self.supply = supply
-        self.full = Template(base_only=False)
-        self.base = Template(base_only=True) if supply.packages else None
-        self.stopped = False
-        self.cloning = 0
-        """How many members are being made for the pool at this moment."""
-        self.waiting = 0
-        """How many takes wait for one of those."""
-
-    @property
-    def target(self) -> int:
-        return 0 if self.off else self.supply.target
-
-    @property
-    def off(self) -> str:
-        if self.supply.off:
-            return self.supply.off
-        return "it was shut down" if self.stopped else ""
-
-    @property
-    def serving(self) -> Template | None:
-        """What is cloned now: the template without the packages of the settings only where there is no other."""
-        if self.full.ready:
-            return self.full
-        if self.base is not None and self.base.ready and self.full.building_trouble.error is not None:
-            return self.base
-        return None
-
-    @property
-    def wanted(self) -> list[str]:
-        """The digests of members that are kept. Those without the settings' packages may still be needed as long as
-        the others cannot be made."""
-        templates = [self.full] if self.full.ready or self.base is None else [self.full, self.base]
-        return [each.digest for each in templates if each.digest is not None]
-
-    @property
-    def served(self) -> list[str]:
-        """The digests of members that are given out."""
-        failed = self.full.building_trouble.error is not None
-        return self.wanted if failed else self.wanted[:1]
 
 
 class Pool:
@@ -126,7 +57,7 @@ class Pool:
     ) -> None:
         self.folder = folder
         self._rows = rows
-        self._kinds = {supply.kind: _Kind(supply) for supply in supplies}
+        self._kinds = {supply.kind: Kind(supply) for supply in supplies}
         self._clock = clock
         self._chance = chance
         self._start_of = start_of
@@ -247,7 +178,7 @@ class Pool:
         self._adopted.wait(SECONDS_TO_ADOPT)
         with self._lock:
             everyone = self._rows.all()
-            return [self._status(known, everyone) for known in self._kinds.values()]
+            return [status_of(known, everyone, self._clock()) for known in self._kinds.values()]
 
     def members(self) -> list[Member]:
         """All that there are, the oldest first."""
@@ -315,7 +246,7 @@ class Pool:
                         times.append(template.retry_at)
             return min((each for each in times if each > now), default=None)
 
-    def _await_warmed(self, known: _Kind, deadline: float) -> bool:
+    def _await_warmed(self, known: Kind, deadline: float) -> bool:
         """Waits until a member is whole that is being made now, where not as many wait for one already: it was begun
         earlier than one that would be made for who takes it. Whether it was worth to look again."""
         with self._lock:
@@ -327,7 +258,7 @@ class Pool:
             finally:
                 known.waiting -= 1
 
-    def _due(self, known: _Kind, now: float) -> list[Job]:
+    def _due(self, known: Kind, now: float) -> list[Job]:
         jobs: list[Job] = []
         kind, target = known.supply.kind, known.target
         if target == 0:
@@ -360,7 +291,7 @@ class Pool:
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
-    def _build(self, known: _Kind, template: Template) -> None:
+    def _build(self, known: Kind, template: Template) -> None:
         again = template.building_trouble.failures > 0
 
         def tell(progress: Any) -> None:
@@ -386,7 +317,7 @@ class Pool:
                 template.building, template.progress = False, None
             self._on_work()
 
-    def _warm(self, known: _Kind, template: Template, member: Member) -> None:
+    def _warm(self, known: Kind, template: Template, member: Member) -> None:
         with self._lock:
             known.cloning += 1
         try:
@@ -403,7 +334,7 @@ class Pool:
                 self._warmed.notify_all()
             self._free(member)
 
-    def _make_for(self, known: _Kind, template: Template, holder: int, since: str) -> Member | None:
+    def _make_for(self, known: Kind, template: Template, holder: int, since: str) -> Member | None:
         """A member for one who takes it at once. Raises what keeps it from being made."""
         assert template.digest is not None
         member_id = members.new_id()
@@ -430,7 +361,7 @@ class Pool:
         finally:
             self._free(member)
 
-    def _clone(self, known: _Kind, template: Template, member: Member) -> None:
+    def _clone(self, known: Kind, template: Template, member: Member) -> None:
         assert template.digest is not None
         source = known.supply.template(template.digest)
         if source is None:
@@ -442,7 +373,7 @@ class Pool:
         with self._lock:
             template.cloning_trouble.over()
 
-    def _cloning_failed(self, known: _Kind, template: Template, error: Exception) -> FlowsteadError:
+    def _cloning_failed(self, known: Kind, template: Template, error: Exception) -> FlowsteadError:
         coded = _coded(error)
         with self._lock:
             if template.digest is None or known.supply.template(template.digest) is None:
@@ -470,7 +401,7 @@ class Pool:
 
     # -- the rest --------------------------------------------------------------------------------------------------
 
-    def _kind(self, kind: str) -> _Kind:
+    def _kind(self, kind: str) -> Kind:
         if kind not in self._kinds:
             raise NotFound(
                 f"There is no pool of {kind!r}.",
@@ -500,7 +431,7 @@ class Pool:
     def _folder(self, member: Member) -> Path:
         return self.folder / member.name
 
-    def _learn(self, known: _Kind) -> None:
+    def _learn(self, known: Kind) -> None:
         """Which members of before are still what is wanted."""
         if known.supply.off:
             return
@@ -525,33 +456,6 @@ class Pool:
                         template.building_trouble.retry_at = template.cloning_trouble.retry_at = 0.0
         self._on_work()
         return cleared
-
-    def _status(self, known: _Kind, everyone: list[Member]) -> KindStatus:
-        states = [each.state for each in everyone if each.kind == known.supply.kind]
-        templates = [each for each in (known.full, known.base) if each is not None]
-        troubled = next((each for each in templates if each.error is not None), None)
-        error = None if troubled is None or known.off else troubled.error
-        serving = known.serving
-        progress = next((each.progress for each in templates if each.progress is not None), None)
-        now = self._clock()
-        retry_in = None
-        if troubled is not None and not troubled.building and not known.off:
-            retry_in = max(0.0, troubled.retry_at - now)
-        return KindStatus(
-            kind=known.supply.kind,
-            target=known.target,
-            off=known.off,
-            ready=states.count("ready"),
-            warming=states.count("warming"),
-            lent=sum(states.count(each) for each in ("lent", "lending", "returning")),
-            base_only=serving is not None and serving.base_only,
-            packages=known.supply.packages,
-            digest=None if serving is None else serving.digest,
-            progress=None if progress is None else progress.message,
-            error=error,
-            package=None if error is None else culprit(error, known.supply.packages),
-            retry_in=retry_in,
-        )
 
 
 def _not_lent(path: str) -> PoolRefused:

@@ -10,7 +10,8 @@ from flowstead.daemon.routes.route import Route
 from flowstead.model.run import iso
 
 if TYPE_CHECKING:
-    from flowstead.environments.pool import KindStatus, Pool
+    from flowstead.environments.pool import Pool
+    from flowstead.environments.pool_kinds import KindStatus
     from flowstead.environments.pool_rows import Member
 
 
@@ -41,7 +42,8 @@ def take_from_pool(machine: Machine, *, kind: str, pid: int) -> dict[str, Any]:
 def return_to_pool(machine: Machine, *, path: str, discard: bool = False) -> dict[str, Any]:
     """Takes an unchanged environment back; it is `ready` again, or `leaving` when there are enough.
 
-    With `discard` it is deleted, changed or not. Raises PoolRefused (`pool-foreign`, `pool-not-lent`, `pool-changed`), and touches no file then.
+    With `discard` it is deleted, changed or not. Raises PoolRefused (`pool-foreign`, `pool-not-lent`, `pool-changed`),
+    and touches no file then.
     """
     pool = machine.pooling().pool
     return _member(pool, pool.discard(path) if discard else pool.give_back(path))
