@@ -12,6 +12,7 @@ from pathlib import Path
 from wanting import wanted
 
 from flowstead.environments.cache import EnvironmentCache
+from flowstead.model.errors import FlowsteadError
 from flowstead.model.settings import Settings
 
 
@@ -19,7 +20,12 @@ def main() -> None:
     folder, wheels, *requirements = sys.argv[1:]
     hold = "--hold" in requirements
     cache = EnvironmentCache(Path(folder), Settings())
-    build = cache.request(wanted(*(each for each in requirements if each != "--hold"), wheels=Path(wheels)))
+    asked = wanted(*(each for each in requirements if each != "--hold"), wheels=Path(wheels))
+    try:
+        build = cache.request(asked)
+    except FlowsteadError as error:
+        print("failed", error.code, flush=True)
+        return
     build.listen(lambda progress: print("progress", progress.phase, flush=True))
     print("building", flush=True)
     build.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,3 +209,30 @@ def test_credentials_do_not_come_on_record(cache: EnvironmentCache, wheels: Path
     assert row is not None
     assert "secret" not in str(row)
     assert "127.0.0.1" in str(row.manifest)
+
+
+def test_who_looks_on_cannot_break_a_build(cache: EnvironmentCache, wheels: Path) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no")
+
+    build = cache.request(wanted("alpha", wheels=wheels))
+    build.listen(lambda progress: build.progress == progress or broken())
+    build.listen(broken) if build.progress is None else None
+    build.on_done(broken)
+    assert build.wait(SECONDS) and build.environment is not None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mounts a small disk, which takes Linux")
+@pytest.mark.parametrize(("size", "options"), [("200k", "rw"), ("400k", "rw"), ("600k", "rw"), ("200m", "ro")])
+def test_a_full_or_read_only_disk_is_a_clear_error(tmp_path: Path, wheels: Path, size: str, options: str) -> None:
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("this machine does not allow a mount namespace for a small disk")
+    folder = tmp_path / "environments"
+    folder.mkdir()
+    script = f'mount -t tmpfs -o size={size} none "{folder}" && mount -o remount,{options} "{folder}" && exec "$@"'
+    program = [sys.executable, str(DRIVER), str(folder), str(wheels), "alpha"]
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script, "sh", *program], capture_output=True, text=True, timeout=SECONDS
+    )
+    expected = "disk-full" if options == "rw" else "home-unwritable"
+    assert done.stdout.split()[-2:] == ["failed", expected], done.stdout + done.stderr

@@ -17,7 +17,7 @@ from flowstead.environments.cache import EnvironmentCache
 from flowstead.environments.declaration import Progress
 from flowstead.environments.environment import Environment
 from flowstead.environments.processes import is_alive, start_of
-from flowstead.model.errors import EnvironmentUnusable, NotFound
+from flowstead.model.errors import EnvironmentUnusable, NotFound, StorageError
 
 DRIVER = Path(__file__).parent / "cache_driver.py"
 SECONDS = 60
@@ -187,3 +187,26 @@ def test_pins_are_kept_and_taken_back(cache: EnvironmentCache, wheels: Path) -> 
     assert [row.pinned for row in cache.rows()] == [False]
     with pytest.raises(NotFound):
         cache.pin("0" * 32, True)
+
+
+def test_deleting_the_whole_folder_costs_only_new_builds(
+    make_cache: Callable[..., EnvironmentCache], wheels: Path
+) -> None:
+    mine, other = make_cache(), make_cache()
+    first = build(mine, "beta", wheels=wheels)
+    assert other.ready(first.digest) == first
+    shutil.rmtree(mine.folder)
+    assert other.ready(first.digest) is None and other.rows() == []
+    second = build(other, "beta", wheels=wheels)
+    assert second.id != first.id
+    assert mine.ready(first.digest) == second
+
+
+def test_a_damaged_record_is_named(make_cache: Callable[..., EnvironmentCache], tmp_path: Path) -> None:
+    folder = tmp_path / "environments"
+    folder.mkdir()
+    (folder / "environments.sqlite3").write_bytes(b"nothing that SQLite knows" * 1000)
+    with pytest.raises(StorageError) as refused:
+        make_cache().rows()
+    assert refused.value.code == "environments-damaged"
+    assert "environments.sqlite3" in refused.value.hint

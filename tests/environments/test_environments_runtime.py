@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from wanting import wanted
@@ -14,7 +16,9 @@ from wanting import wanted
 import flowstead
 from flowstead.environments.cache import EnvironmentCache
 from flowstead.environments.environment import Environment, installed_packages, site_packages_of
-from flowstead.environments.runtime import put_runtime, runtime_digest, runtime_files
+from flowstead.environments.runtime import COMPILED, put_runtime, runtime_digest, runtime_files
+from flowstead.model.run import now_us
+from flowstead.model.settings import Settings
 
 SECONDS = 60
 PACKAGE = Path(flowstead.__file__).parent
@@ -53,8 +57,6 @@ def test_the_runtime_imports_only_what_comes_with_it() -> None:
 def test_its_digest_changes_with_its_files(tmp_path: Path) -> None:
     code = "from flowstead.environments.runtime import runtime_digest; print(runtime_digest())"
     copy = tmp_path / "src" / "flowstead"
-    import shutil
-
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
 
     def digest() -> str:
@@ -127,3 +129,30 @@ def test_it_is_a_package_that_installers_know(tmp_path: Path) -> None:
     record = (site / f"flowstead-{flowstead.__version__}.dist-info" / "RECORD").read_text("utf-8")
     listed = {line.split(",")[0] for line in record.splitlines()}
     assert listed == {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
+
+
+def test_it_is_compiled_once_for_each_python(cache: EnvironmentCache, wheels: Path) -> None:
+    first = build(cache, "beta==1.0", wheels=wheels).site_packages / "flowstead"
+    (kept,) = (cache.folder / COMPILED).iterdir()
+    second = build(cache, "beta==2.0", wheels=wheels).site_packages / "flowstead"
+    compiled = [path.relative_to(first) for path in first.rglob("*.pyc")]
+    assert len(compiled) > 20
+    for name in (*compiled, Path("worker/runs.py")):
+        assert (second / name).samefile(first / name) and (second / name).samefile(kept / "flowstead" / name)
+
+    # Race: it is collected while it is linked; then the files themselves are written.
+    shutil.rmtree(next(kept.glob("*.dist-info")))
+    third = build(cache, "beta>=1", wheels=wheels).site_packages / "flowstead"
+    assert (third / "worker" / "runs.py").read_bytes() == (first / "worker" / "runs.py").read_bytes()
+
+
+def test_that_of_another_flowstead_is_collected(make_cache: Callable[..., EnvironmentCache], wheels: Path) -> None:
+    cache = make_cache(Settings(environment_grace=3600))
+    build(cache, wheels=wheels)
+    old = cache.folder / COMPILED / f"{'0' * 32}-python3.11"
+    (old / "flowstead").mkdir(parents=True)
+    cache.collect(now_us() + 1_800_000_000)
+    assert old.exists()
+    cache.collect(now_us() + 7_200_000_000)
+    assert [path.name[:32] for path in (cache.folder / COMPILED).iterdir()] == [runtime_digest()]
+    assert len(list((cache.folder / ".locks").iterdir())) == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import re
 import shutil
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
     from flowstead.environments.provider import Provider
     from flowstead.model.settings import Settings
 
+_log = logging.getLogger(__name__)
+
 SECONDS_BETWEEN_LOOKS = 0.1
 """How often a build in another process is looked at, and how often its progress is noted for others."""
+_LEAST_FREE = 256 << 10
 SECONDS_TO_RETRY = 30
 """After how long a failure that passes by itself, such as a network that is away, is worth another try."""
 
@@ -41,7 +45,8 @@ _CHECK = """
 import importlib, json, platform, sys
 if len(sys.argv) > 1:
     import compileall
-    compileall.compile_dir(sys.argv[1], quiet=2)
+    if not compileall.compile_dir(sys.argv[1], quiet=1):
+        sys.exit("Flowstead's runtime could not be compiled.")
 for name in ("flowstead", "flowstead.worker", "flowstead.worker.runs", "flowstead.flow.loading"):
     importlib.import_module(name)
 print(json.dumps({"python": platform.python_version(), "prefix": sys.prefix}))
@@ -101,7 +106,11 @@ class Build:
             self._building, self._latest = True, progress
             listeners = list(self._listeners)
         for each in listeners:
-            each(progress)
+            try:
+                each(progress)
+            except Exception:
+                # What is built does not depend on who looks on.
+                _log.exception("What listens to the build of environment %s failed", self.digest)
 
     def finish(self, environment: Environment | None, error: FlowsteadError | None = None) -> None:
         """The end. What listens must not raise; if it does, the others are called all the same."""
@@ -113,9 +122,7 @@ class Build:
             try:
                 call(self)
             except Exception:
-                import logging
-
-                logging.getLogger(__name__).exception("What waited for environment %s failed", self.digest)
+                _log.exception("What waited for environment %s failed", self.digest)
 
 
 class Builds:
@@ -245,8 +252,11 @@ class Builds:
                 children.stop(_stopped())
             return self._install(wanted, attempt, children, build)
         except BaseException as raised:
-            self._remove(digest, attempt)
             error = raised if isinstance(raised, FlowsteadError) else _unexpected(raised)
+            if self._is_full():
+                # Whatever it was that failed first, and however it said so.
+                error = _full(self._folder, error)
+            self._remove(digest, attempt)
             if error.code == "environment-stopped":
                 self._rows.give_up(digest, attempt)
             else:
@@ -318,6 +328,12 @@ class Builds:
         """Ends what a builder that is gone has left running, and removes its folder. The lock is ours."""
         kill_marked(MARK, attempt)
         self._remove(digest, attempt)
+
+    def _is_full(self) -> bool:
+        try:
+            return shutil.disk_usage(self._folder).free < _LEAST_FREE
+        except OSError:
+            return False
 
     def _remove(self, digest: str, attempt: str) -> None:
         folder = self._folder / digest / attempt
@@ -457,17 +473,23 @@ def _retry_after(error: FlowsteadError) -> int | None:
 
 def _folder_error(error: OSError, path: Path) -> FlowsteadError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return BuildFailed(
-            f"The disk that holds {path} is full.",
-            code="disk-full",
-            hint="Free some space, for example with: flowstead env gc",
-        )
+        return _full(path, None)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return HomeUnwritable(
             f"Cannot write {error.filename or path}: {error.strerror}.",
             hint="Set environment_folder in settings.toml to a folder you can write to.",
         )
     return _unexpected(error)
+
+
+def _full(path: Path, error: FlowsteadError | None) -> BuildFailed:
+    words = error.detail.get("words", error.message) if error is not None else None
+    return BuildFailed(
+        f"The disk that holds {path} is full.",
+        code="disk-full",
+        hint="Free some space, for example with: flowstead env gc",
+        **({"words": words} if words else {}),
+    )
 
 
 def _unexpected(error: BaseException) -> BuildFailed:

@@ -77,6 +77,7 @@ def collect(rows: Rows, folder: Path, settings: Settings, now: int, *, dry_run: 
     done += _leftovers(rows, folder, now - grace, dry_run=dry_run)
     if not dry_run:
         _discard_runtimes(folder, now - grace)
+        _discard_locks(rows, folder)
         _empty_trash(folder)
     return done
 
@@ -172,6 +173,8 @@ def _forget_interrupted(rows: Rows, folder: Path, row: EnvironmentRow) -> None:
     lock = ProcessLock(_lock_of(folder, row.digest))
     if lock.acquire("collect"):
         try:
+            if not lock.is_in_place():
+                return
             with rows.write() as connection:
                 connection.execute(
                     "DELETE FROM environments WHERE digest = ? AND attempt IS ? AND changed = ? AND pinned = 0"
@@ -223,6 +226,8 @@ def _discard_leftover(
     if not lock.acquire("collect"):
         return None  # it is being built
     try:
+        if not lock.is_in_place():
+            return None
         with rows.write() as connection:
             named: tuple[Any, ...] | None = connection.execute(
                 "SELECT id, attempt, state, changed FROM environments WHERE digest = ? AND ? IN (id, attempt)",
@@ -258,6 +263,28 @@ def _discard_runtimes(folder: Path, before: int) -> None:
             continue
         if old and not name.startswith(runtime_digest()):
             _discard(folder, path)
+
+
+def _discard_locks(rows: Rows, folder: Path) -> None:
+    """Deletes the lock files of environments that are gone; whoever takes one looks whether it is still in place."""
+    try:
+        digests = os.listdir(folder / LOCKS)
+    except OSError:
+        return
+    for digest in digests:
+        if rows.look(digest) is not None:
+            continue
+        lock = ProcessLock(folder / LOCKS / digest)
+        if not lock.acquire("collect"):
+            continue
+        try:
+            # Race: someone may have asked for it before the lock was ours.
+            if rows.look(digest) is None:
+                lock.path.unlink(missing_ok=True)
+        except OSError:
+            pass  # Windows deletes no open file; there it stays, empty as it is
+        finally:
+            lock.release()
 
 
 def _names(folder: Path) -> list[str]:

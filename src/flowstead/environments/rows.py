@@ -94,6 +94,14 @@ class EnvironmentRow:
     in_use: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A connection, and the number of the file that it was opened on."""
+
+    connection: sqlite3.Connection
+    file: int
+
+
 class Rows:
     """The file below `folder`; safe for many threads and processes.
 
@@ -104,8 +112,8 @@ class Rows:
         self.path = folder / FILE
         self._reading = threading.Lock()
         self._writing = threading.Lock()
-        self._reader: sqlite3.Connection | None = None
-        self._writer: sqlite3.Connection | None = None
+        self._reader: _Opened | None = None
+        self._writer: _Opened | None = None
         self._pid = os.getpid()
         self._start = start_of(self._pid) or ""
 
@@ -271,30 +279,45 @@ class Rows:
     def read(self) -> Generator[sqlite3.Connection]:
         """A connection to read with, for as long as the block lasts; nobody else reads meanwhile."""
         with self._reading, self._translated():
-            if self._reader is None:
-                self._reader = self._open()
-            yield self._reader
+            self._reader = self._still(self._reader)
+            yield self._reader.connection
 
     @contextmanager
     def write(self) -> Generator[sqlite3.Connection]:
         """A transaction that has the right to write from its beginning on; keep it short."""
         with self._writing, self._translated():
-            if self._writer is None:
-                self._writer = self._open()
-            connection = self._writer
+            self._writer = self._still(self._writer)
+            connection = self._writer.connection
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
+            try:
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _still(self, opened: _Opened | None) -> _Opened:
+        """A connection to the file that is there now: someone may have deleted it, with all environments."""
+        if opened is not None:
+            try:
+                if os.stat(self.path).st_ino == opened.file:
+                    return opened
+            except OSError:
+                pass
+            opened.connection.close()
+        connection = self._open()
+        return _Opened(connection, os.stat(self.path).st_ino)
 
     def close(self) -> None:
         with self._reading, self._writing:
-            for connection in (self._reader, self._writer):
-                if connection is not None:
-                    connection.close()
+            for opened in (self._reader, self._writer):
+                if opened is not None:
+                    opened.connection.close()
             self._reader = self._writer = None
 
     def _open(self) -> sqlite3.Connection:
