@@ -100,6 +100,26 @@ def test_two_flows_that_need_different_versions_run_side_by_side(bench, module):
     assert sorted(row["digest"] for row in environments(bench)) == sorted(run.environment for run in runs)
 
 
+@pytest.mark.skipif("FLOWSTEAD_TEST_WHEELS" not in os.environ, reason="FLOWSTEAD_TEST_WHEELS names no folder of wheels")
+def test_two_versions_of_a_real_library_side_by_side(bench, workspace):
+    links = os.environ["FLOWSTEAD_TEST_WHEELS"]
+    for name, wanted in (("older", "2.0.0"), ("newer", "2.1.0")):
+        block = f'# /// script\n# dependencies = ["polars=={wanted}"]\n# [tool.uv]\n# no-index = true\n'
+        block += f'# find-links = ["{links}"]\n# ///\nimport polars as beta\n'
+        source = READS.replace("    import beta\n", "").replace("beta.VERSION", "beta.__version__")
+        workspace.module(name, block + source.replace("GROUP", name))
+    engine = bench.engine(parallel_groups=("*",))
+    for name in ("older", "newer"):
+        prepared(engine, name)
+    runs = ended(engine, start_one(engine, "older"), start_one(engine, "newer"))
+    assert [run.summary for run in runs] == ["beta 2.0.0", "beta 2.1.0"]
+    waiting = {worker.pid for worker in engine.dispatcher._idle}
+    assert len(waiting) == 2
+    runs = ended(engine, start_one(engine, "older", new=True), start_one(engine, "newer", new=True))
+    assert {run.status for run in runs} == {"succeeded"}
+    assert {worker.pid for worker in engine.dispatcher._idle} == waiting  # both had their interpreter waiting
+
+
 def test_a_queued_run_waits_for_what_the_workspace_asks_for_and_tells_how_far_it_is(bench, workspace, module, wheels):
     module("reads", READS)
     module("plain", "from flowstead import Flow\ndef build(): return Flow('reads').step(lambda context: 1)\n")
