@@ -136,8 +136,8 @@ def test_a_package_of_a_named_channel_is_taken_from_there(
 # -- a lock file -----------------------------------------------------------------------------------------------------
 
 
-def lock(path: Path, channel: LocalChannel, *specs: str, platform: str = "") -> None:
-    """Writes a pixi.lock with what these specs come to."""
+def lock(path: Path, channel: LocalChannel, *specs: str, platform: str = "", pip: tuple[str, ...] = ()) -> None:
+    """Writes a pixi.lock with what these specs come to; `pip` are name, version and location of a package for pip."""
     import asyncio
 
     import rattler
@@ -150,6 +150,8 @@ def lock(path: Path, channel: LocalChannel, *specs: str, platform: str = "") -> 
     file.set_channels("default", [rattler.LockChannel(f"{channel.url}/")])
     for record in asyncio.run(solve()):
         file.add_conda_package("default", here, record)
+    if pip:
+        file.add_pypi_package("default", here, *pip)
     file.to_path(path)
 
 
@@ -165,6 +167,39 @@ def test_a_lock_file_decides_where_there_is_one(
     lock(tmp_path / "pixi.lock", conda_channel, "python", "grain=1")
 
     assert said(built(cache, path), "import grain; print(grain.version)") == "1.0"
+
+
+def test_what_pip_installs_is_what_the_lock_file_has(
+    cache: EnvironmentCache, conda_channel: LocalChannel, tmp_path: Path
+) -> None:
+    make_wheel(tmp_path / "wheels", "late", "2.0")
+    wheel = make_wheel(tmp_path / "wheels", "late", "1.0")
+    path = tmp_path / "pixi.toml"
+    options = f'[pypi-options]\nno-index = true\nfind-links = [{{ path = "{tmp_path}/wheels" }}]\n'
+    pip = f'[pypi-dependencies]\nlate = ">=1"\n{options}'
+    path.write_text(PIXI.format(url=conda_channel.url, here=this_platform()) + pip)
+    assert said(built(cache, path), "import late; print(late.VERSION)") == "2.0"
+    lock(tmp_path / "pixi.lock", conda_channel, "python", "grain", pip=("late", "1.0", wheel.as_uri()))
+
+    assert said(built(cache, path), "import late, grain; print(late.VERSION)") == "1.0"
+
+    path.write_text(path.read_text().replace('late = ">=1"', 'late = ">=1.5"'))
+    error = refused(cache, path)
+    assert (error.code, error.detail["line"]) == ("lock-outdated", 7)
+    assert "late>=1.5" in error.detail["words"]
+
+
+def test_a_local_package_of_a_lock_file_is_the_one_that_the_manifest_names(
+    cache: EnvironmentCache, conda_channel: LocalChannel, tmp_path: Path
+) -> None:
+    make_wheel(tmp_path / "mine", "mine", "1.0")
+    path = tmp_path / "pixi.toml"
+    pip = '[pypi-dependencies]\nmine = { path = "mine/mine-1.0-py3-none-any.whl" }\n'
+    path.write_text(PIXI.format(url=conda_channel.url, here=this_platform()) + pip)
+    place = ("mine", "1.0", "./mine/mine-1.0-py3-none-any.whl")
+    lock(tmp_path / "pixi.lock", conda_channel, "python", "grain", pip=place)
+
+    assert said(built(cache, path), "import mine, grain; print(mine.VERSION)") == "1.0"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from flowstead.environments.conda_channels import PYTHONS, require_rattler, this
 from flowstead.environments.declaration import Declaration, Interpreter, Package, Progress, Requirement
 from flowstead.environments.environment import installed_packages, python_of, site_packages_of
 from flowstead.environments.failing import failed, name_of
+from flowstead.environments.manifest import canonical
 from flowstead.environments.provider import Finished, Run, Tell
 from flowstead.model.errors import BuildFailed
 
@@ -138,12 +139,7 @@ def _failure(
             **detail,
         )
     if last.get("failed") == "lock":
-        return BuildFailed(
-            f"The lock file beside {declaration.file} does not do: {words}",
-            code="lock-outdated",
-            hint="Bring it up to date with: pixi lock",
-            **{"file": declaration.file, **detail},
-        )
+        return _lock_outdated(words, declaration, culprit)
     error = failed(words, declaration, "conda")
     error.detail |= detail
     if f"the constraint {PYTHONS} cannot be fulfilled" in words:
@@ -162,6 +158,8 @@ def _install_by_pip(
     """Installs what is declared for pip on top of conda's packages, or exactly what a lock file has of it."""
     from flowstead.environments.uv import install_packages
 
+    if locked is not None:
+        _check_lock(locked, declaration)
     asked = declaration.pip if locked is None else tuple(_locked_requirement(each, declaration) for each in locked)
     if not asked:
         return
@@ -170,13 +168,47 @@ def _install_by_pip(
     install_packages(own, python_of(venv), scratch=scratch, tell=tell, run=run, more=more)
 
 
+def _check_lock(locked: list[dict[str, Any]], declaration: Declaration) -> None:
+    """Raises BuildFailed (`lock-outdated`) when something is asked of pip that a lock file does not have."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    versions = {canonical(each["name"]): str(each["version"]) for each in locked}
+    for asks in declaration.pip:
+        try:
+            asked = Requirement(asks.text)
+        except InvalidRequirement:
+            continue  # a path, which has no version
+        version = versions.get(canonical(asked.name))
+        needed = asked.marker is None or asked.marker.evaluate()
+        if needed and (version is None or not asked.specifier.contains(version, prereleases=True)):
+            raise _lock_outdated(f"It does not have {asked.name}{asked.specifier}.", declaration, asks)
+
+
+def _lock_outdated(words: str, declaration: Declaration, culprit: Requirement | None) -> BuildFailed:
+    detail: dict[str, Any] = {"file": declaration.file, "words": words[-4000:], "installer": "conda"}
+    if culprit is not None:
+        detail |= {"requirement": culprit.text, "file": culprit.file}
+        if culprit.line is not None:
+            detail["line"] = culprit.line
+    return BuildFailed(
+        f"The lock file beside {declaration.file} does not do: {words}",
+        code="lock-outdated",
+        hint="Bring it up to date with: pixi lock",
+        **detail,
+    )
+
+
 def _locked_requirement(locked: dict[str, Any], declaration: Declaration) -> Requirement:
     """A package of a lock file as a requirement, at the place of the line that asks for it, where one does."""
-    asks = next((each for each in declaration.pip if _same(name_of(each), locked["name"])), None)
-    place = (asks.file, asks.line) if asks is not None else ("pixi.lock", None)
     location = str(locked["location"])
+    asks = next((each for each in declaration.pip if _is_of(each, canonical(locked["name"]), location)), None)
+    place = (asks.file, asks.line) if asks is not None else ("pixi.lock", None)
+    if Path(location).is_absolute():
+        location = Path(location).as_uri()
     if asks is not None and (asks.editable or "://" not in location):
         return asks
+    if "://" not in location:
+        raise _lock_outdated(f"Only itself knows where {location} is, which no requirement names.", declaration, None)
     pinned = f"#sha256={locked['sha256']}" if locked["sha256"] and "#" not in location else ""
     return Requirement(f"{locked['name']} @ {location}{pinned}", *place)
 
@@ -188,8 +220,15 @@ def _site_packages(venv: Path) -> Path:
     return site_packages_of(venv)
 
 
-def _same(name: str | None, other: str) -> bool:
-    return name is not None and re.sub(r"[-_.]+", "-", name).lower() == re.sub(r"[-_.]+", "-", other).lower()
+def _is_of(requirement: Requirement, name: str, location: str) -> bool:
+    """Whether a requirement asks for the locked package of that name, or for what lies at that location."""
+    from flowstead.environments.local_packages import local_name
+
+    asked = name_of(requirement)
+    if asked is not None:
+        return canonical(asked) == name
+    path = Path(requirement.text.partition("[")[0])
+    return local_name(str(path)) == name or ("://" not in location and path.name == Path(location).name)
 
 
 def _package_of(requirement: Requirement) -> str | None:

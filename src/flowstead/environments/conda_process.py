@@ -120,7 +120,7 @@ def _locked(job: dict[str, Any], specs: list[MatchSpec]) -> tuple[list[RepoDataR
         raise _Failed("lock", f"It cannot be read: {error}") from error
     if environment is None:
         raise _Failed("lock", f"It has no environment {job['environment']!r}.")
-    platform = next((each for each in environment.platforms() if each.name == job["platform"]), None)
+    platform = next((each for each in environment.platforms() if str(each.subdir) == job["platform"]), None)
     if platform is None:
         raise _Failed("lock", f"It has no packages for {job['platform']}.")
     records: list[RepoDataRecord] = []
@@ -129,7 +129,10 @@ def _locked(job: dict[str, Any], specs: list[MatchSpec]) -> tuple[list[RepoDataR
         if isinstance(package, CondaLockedBinaryPackage):
             records.append(package.repo_data_record())
         elif isinstance(package, PypiLockedPackage):
-            digest = package.hashes.sha256 if package.hashes else None
+            try:
+                digest = package.hashes.sha256 if package.hashes else None
+            except AttributeError:
+                digest = None  # py-rattler's object of hashes is there also where the hashes are not
             pip.append(
                 {
                     "name": package.name,

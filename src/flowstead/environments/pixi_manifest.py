@@ -284,7 +284,9 @@ def _pip_options(manifest: _Manifest, path: tuple[str, ...], folder: Path) -> li
     line = manifest.line(*path, "pypi-options", next(iter(table), ""))
     found: list[str] = []
     for key, value in table.items():
-        if key == "index-url":
+        if key == "no-index" and isinstance(value, bool):
+            found += ["--no-index"] if value else []
+        elif key == "index-url":
             found.append(f"--index-url {value}")
         elif key == "extra-index-urls" and isinstance(value, list):
             found += [f"--extra-index-url {each}" for each in value]
