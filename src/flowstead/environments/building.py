@@ -19,8 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowstead.environments.checking import check_packages, checked_python, size_of
 from flowstead.environments.child_process import MARK, Children
-from flowstead.environments.declaration import Declaration, Package, Progress
+from flowstead.environments.declaration import Declaration, Progress
 from flowstead.environments.environment import Environment, Wanted, site_packages_of, venv_of
 from flowstead.environments.processes import kill_marked
 from flowstead.environments.rows import EnvironmentRow, Rows
@@ -40,17 +41,6 @@ SECONDS_BETWEEN_LOOKS = 0.1
 _LEAST_FREE = 256 << 10
 SECONDS_TO_RETRY = 30
 """After how long a failure that passes by itself, such as a network that is away, is worth another try."""
-
-_CHECK = """
-import importlib, json, platform, sys
-if len(sys.argv) > 1:
-    import compileall
-    if not compileall.compile_dir(sys.argv[1], quiet=1):
-        sys.exit("Flowstead's runtime could not be compiled.")
-for name in ("flowstead", "flowstead.worker", "flowstead.worker.runs", "flowstead.flow.loading"):
-    importlib.import_module(name)
-print(json.dumps({"python": platform.python_version(), "prefix": sys.prefix}))
-"""
 
 
 class Build:
@@ -282,11 +272,11 @@ class Builds:
             tell(Progress("checking", "Adding Flowstead's runtime, and starting Python in it"))
             site_packages = site_packages_of(venv)
             compiled = put_runtime(site_packages, self._folder)
-            python = _checked(wanted.declaration, venv, provider, children, [] if compiled else [site_packages])
+            python = checked_python(wanted.declaration, venv, provider, children, [] if compiled else [site_packages])
             if not compiled:
                 keep_compiled(site_packages, self._folder)
             packages = provider.packages_of(venv)
-            _check_packages(wanted.declaration, packages, python)
+            check_packages(wanted.declaration, packages, python)
             shutil.rmtree(scratch, ignore_errors=True)
             size, own_size = size_of(venv)
         except OSError as error:
@@ -353,86 +343,6 @@ def provider_of(declaration: Declaration) -> Provider:
     from flowstead.environments.uv import UvProvider
 
     return UvProvider()
-
-
-def size_of(folder: Path) -> tuple[int, int]:
-    """What a tree takes on the disk, in bytes: all of it, and what of that nothing outside of it is linked to.
-
-    A file with several names in the tree counts once.
-    """
-    whole = own = 0
-    linked: dict[tuple[int, int], list[int]] = {}
-    folders = [os.fspath(folder)]
-    while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                found = entry.stat(follow_symlinks=False)
-                size = found.st_blocks * 512 if hasattr(found, "st_blocks") else found.st_size
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                elif found.st_nlink > 1:
-                    linked.setdefault((found.st_dev, found.st_ino), [found.st_nlink, 0, size])[1] += 1
-                    continue
-                whole += size
-                own += size
-    for names, here, size in linked.values():
-        whole += size
-        own += size if names == here else 0
-    return whole, own
-
-
-def _checked(
-    declaration: Declaration, venv: Path, provider: Provider, children: Children, to_compile: list[Path]
-) -> str:
-    """Starts the environment's interpreter, which imports the runtime, and compiles it first where that is not done.
-
-    Returns its version. `to_compile` is empty, or has the folder that the runtime is in. Raises BuildFailed.
-    """
-    python = provider.python_of(venv)
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done = children([python, "-I", "-c", _CHECK, *(path / "flowstead" for path in to_compile)], env=variables)
-    try:
-        if done.returncode != 0:
-            raise ValueError(done.errors.strip()[-4000:] or f"It ended with code {done.returncode}.")
-        told: dict[str, str] = json.loads(done.output)
-        if Path(told["prefix"]).resolve() != venv.resolve():
-            raise ValueError(f"It runs in {told['prefix']}, not in {venv}.")
-        return told["python"]
-    except (ValueError, KeyError) as error:
-        raise BuildFailed(
-            f"Python does not start in the environment that {declaration.file} asks for.",
-            code="environment-broken",
-            words=str(error),
-            file=declaration.file,
-        ) from error
-
-
-def _check_packages(declaration: Declaration, packages: list[Package], python: str) -> None:
-    """Whether everything is there that was asked for by name. Raises BuildFailed."""
-    if declaration.provider != "uv":
-        return
-    from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.utils import canonicalize_name
-
-    there = {canonicalize_name(each.name) for each in packages}
-    for each in declaration.requirements:
-        try:
-            asked = Requirement(each.text.partition(" --hash")[0])
-        except InvalidRequirement:
-            continue  # a path or an address
-        if asked.marker is not None and not asked.marker.evaluate(
-            {"python_full_version": python, "python_version": ".".join(python.split(".")[:2]), "extra": ""}
-        ):
-            continue
-        name = canonicalize_name(asked.name)
-        if name not in there and name != "flowstead":
-            line = {} if each.line is None else {"line": each.line}
-            raise BuildFailed(
-                f"The installer left out {asked.name}.",
-                code="environment-incomplete",
-                hint="Bring uv.lock up to date with: uv lock" if declaration.lock else None,
-                **{"requirement": each.text, "file": each.file, **line},  # type: ignore[arg-type]
-            )
 
 
 def _make(folder: Path) -> None:

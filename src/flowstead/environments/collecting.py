@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowstead.environments.building import size_of
+from flowstead.environments.checking import size_of
 from flowstead.environments.child_process import MARK
 from flowstead.environments.processes import kill_marked
 from flowstead.environments.rows import EnvironmentRow, Rows, living
