@@ -92,9 +92,7 @@ class Transaction:
         self.events.append(("run", run_id, "queued"))
         return True
 
-    def claim(
-        self, fence: Fence, worker: str, *, environment: str | None = None, first_step: bool = False
-    ) -> bool:
+    def claim(self, fence: Fence, worker: str, *, environment: str | None = None, first_step: bool = False) -> bool:
         """queued → starting; counts an attempt. Refused when anyone else was first.
 
         `environment` is the digest of the one it runs in, None for the interpreter that runs Flowstead. With
