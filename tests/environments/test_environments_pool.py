@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from cheap_supply import CheapSupply
+from cheap_supply import CheapSupply, Killed
 
 from flowstead.environments.pool import Pool
 from flowstead.environments.pool_holders import Holders
@@ -577,6 +577,18 @@ def test_the_next_process_takes_over_what_is_whole(
     assert states[ready[1].id] == states[ready[2].id] == "ready"
     assert place.status.ready == 3 and len(place.supplies[0].builds) == 1
     place.pool.give_back(place.path(kept))
+
+
+def test_what_was_being_made_for_a_take_is_deleted(place: Place) -> None:
+    for _ in range(3):
+        place.pool.take("uv", os.getpid())
+    place.supplies[0].kills = True
+    with pytest.raises(Killed):
+        place.pool.take("uv", os.getpid())
+    assert [each.state for each in place.pool.members()].count("lending") == 1
+    place.again()
+    place.settle()
+    assert (place.status.ready, place.status.lent) == (3, 3) and len(place.on_disk()) == 6
 
 
 def test_another_template_makes_the_old_ones_obsolete(place: Place) -> None:
