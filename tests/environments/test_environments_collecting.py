@@ -13,8 +13,10 @@ from pathlib import Path
 from wanting import marked, wanted
 from wheels import make_sdist, make_wheel
 
+from flowstead.environments import collecting
 from flowstead.environments.cache import EnvironmentCache
 from flowstead.environments.environment import Environment
+from flowstead.environments.rows import Rows
 from flowstead.model.errors import EnvironmentUnusable
 from flowstead.model.run import now_us
 from flowstead.model.settings import Settings
@@ -72,7 +74,7 @@ def test_above_the_budget_the_least_used_go(make_cache: MakeCache, tmp_path: Pat
     for name in ("one", "two", "three"):
         make_wheel(index, name, files={f"{name}/data.txt": f"{name:9}\n" * ((megabytes << 20) // 10)})
     cache = make_cache()
-    first, second, pinned = (build(cache, name, wheels=index) for name in ("one", "two", "three"))
+    pinned, first, second = (build(cache, name, wheels=index) for name in ("one", "two", "three"))
     cache.pin(pinned.digest, True)
     with cache.use(first, "run"):
         pass  # used last
@@ -95,6 +97,22 @@ def test_what_is_young_or_in_use_stays(make_cache: MakeCache, wheels: Path) -> N
     assert make_cache(cache.settings).collect(now_us() + 9 * DAY) == []
     use.close()
     assert len(cache.collect(now_us() + 9 * DAY)) == 1
+
+
+def test_a_use_that_begins_at_the_last_moment_counts(make_cache: MakeCache, wheels: Path) -> None:
+    """Whoever removes has looked, and found no use; then one begins; then the row is to be deleted."""
+    cache = make_cache()
+    environment = build(cache, "beta", wheels=wheels)
+    rows = Rows(cache.folder)
+    looked = rows.row(environment.digest)
+    assert looked is not None and looked.in_use == ()
+    with cache.use(environment, "run"):
+        assert not collecting._make_cold(rows, looked, now_us())
+        assert not collecting._delete(rows, cache.folder, environment.digest, environment.id, changed_by=None)
+        assert environment.python.exists()
+    assert collecting._delete(rows, cache.folder, environment.digest, environment.id, changed_by=None)
+    assert not environment.folder.exists()
+    rows.close()
 
 
 def test_what_a_dead_process_used_goes(make_cache: MakeCache, wheels: Path) -> None:

@@ -144,6 +144,7 @@ def test_it_is_compiled_once_for_each_python(cache: EnvironmentCache, wheels: Pa
     shutil.rmtree(next(kept.glob("*.dist-info")))
     third = build(cache, "beta>=1", wheels=wheels).site_packages / "flowstead"
     assert (third / "worker" / "runs.py").read_bytes() == (first / "worker" / "runs.py").read_bytes()
+    assert not (third / "worker" / "runs.py").samefile(first / "worker" / "runs.py")
 
 
 def test_that_of_another_flowstead_is_collected(make_cache: Callable[..., EnvironmentCache], wheels: Path) -> None:

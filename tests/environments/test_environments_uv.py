@@ -20,6 +20,7 @@ from flowstead.environments.failing import failed
 from flowstead.environments.lock_file import read_lock
 from flowstead.environments.uv import ProgressReader, uv_executable, uv_variables
 from flowstead.model.errors import FlowsteadError
+from flowstead.version import __version__
 
 SECONDS = 60
 
@@ -97,16 +98,22 @@ def test_markers_of_other_systems_are_not_missed(cache: EnvironmentCache, wheels
     assert built(cache, asked) == {"beta": "2.0"}
 
 
-def test_flowstead_itself_is_never_installed_over_the_runtime(cache: EnvironmentCache, tmp_path: Path) -> None:
-    make_wheel(tmp_path / "index", "flowstead", "99.0")
+@pytest.mark.parametrize("published", [True, False])
+def test_flowstead_itself_is_never_installed_over_the_runtime(
+    cache: EnvironmentCache, tmp_path: Path, published: bool
+) -> None:
+    if published:
+        make_wheel(tmp_path / "index", "flowstead", "99.0")
     make_wheel(tmp_path / "index", "needs-it", requires=("flowstead>=50",))
     asked = wanted("needs-it", wheels=tmp_path / "index")
     assert built(cache, asked) == {"needs-it": "1.0"}
     environment = cache.ready(asked.digest)
     assert environment is not None
+    folders = [path.name for path in environment.site_packages.glob("flowstead-*")]
+    assert folders == [f"flowstead-{__version__}.dist-info"]
     code = "import flowstead.worker.runs, flowstead; print(flowstead.__version__)"
     told = subprocess.run([environment.python, "-I", "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() != "99.0"
+    assert told.stdout.strip() == __version__
 
 
 def test_settings_above_the_folder_and_variables_do_not_reach_in(
