@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -217,13 +219,23 @@ def test_where_the_extra_is_missing_the_command_that_installs_it_is_named(
     monkeypatch.setattr("sys.path", [])
     monkeypatch.setattr("sys.path_importer_cache", {})
     for name in ("rattler", "yaml"):
-        monkeypatch.delitem(__import__("sys").modules, name, raising=False)
+        monkeypatch.delitem(sys.modules, name, raising=False)
 
     with pytest.raises(EnvironmentUnusable) as raised:
         conda(tmp_path, "dependencies: [python]\n")
 
     assert raised.value.code == "conda-missing"
     assert 'pip install "flowstead[conda]"' in raised.value.hint
+
+
+def test_whoever_reads_manifests_does_not_load_what_installs_them(tmp_path: Path) -> None:
+    (tmp_path / "environment.yml").write_text("dependencies: [python]\n")
+    code = (
+        "import sys, pathlib; from flowstead.environments import conda, conda_manifest; "
+        "conda_manifest.read_environment_yml(pathlib.Path(sys.argv[1]), pathlib.Path()); print('rattler' in sys.modules)"
+    )
+    place = tmp_path / "environment.yml"
+    assert subprocess.check_output([sys.executable, "-c", code, place], text=True).strip() == "False"
 
 
 # -- pixi ------------------------------------------------------------------------------------------------------------

@@ -79,13 +79,16 @@ class CondaProvider:
 
 def _solve_and_link(declaration: Declaration, venv: Path, scratch: Path, tell: Tell, run: Run) -> dict[str, Any]:
     """Has the packages put into the environment by the child process; returns its last words."""
-    specs = list(declaration.requirements)
+    # What is there besides for a kernel is in no lock file; it has no place in the manifest.
+    more = [each.text for each in declaration.requirements if each.file != declaration.file and declaration.lock]
+    specs = [each for each in declaration.requirements if each.text not in more]
     if not any(_package_of(each) == "python" for each in specs):
         specs.append(Requirement(PYTHONS, declaration.file))
     job: dict[str, Any] = {
         "prefix": str(venv),
         "channels": list(declaration.channels),
         "specs": [each.text for each in specs],
+        "more": more,
         "constraints": [PYTHONS],
         "platform": this_platform(),
     }

@@ -54,10 +54,10 @@ async def _install(job: dict[str, Any]) -> dict[str, Any]:
             specs.append(MatchSpec(text))
         except Exception as error:
             raise _Failed("spec", str(error), index=index) from error
-    if job.get("lock"):
-        records, pip = _locked(job, specs)
-    else:
-        records, pip = await _solved(job, specs, config), None
+    records, pip = _locked(job, specs) if job.get("lock") else (None, None)
+    if records is None or job["more"]:
+        specs += [MatchSpec(text) for text in job["more"]]
+        records = await _solved(job, specs, config, records or [])
     _tell("installing", f"Installing {len(records)} packages", 0, len(records))
     try:
         await install(
@@ -75,8 +75,10 @@ async def _install(job: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-async def _solved(job: dict[str, Any], specs: list[MatchSpec], config: Config) -> list[RepoDataRecord]:
-    """The packages that the solver chooses for the specs of a job."""
+async def _solved(
+    job: dict[str, Any], specs: list[MatchSpec], config: Config, pinned: list[RepoDataRecord]
+) -> list[RepoDataRecord]:
+    """The packages that the solver chooses for the specs of a job; those that are `pinned` stay as they are."""
     from rattler import Gateway, Subdir, VirtualPackage, solve
 
     channels = _channels(job["channels"], specs, config.channel_config)
@@ -88,6 +90,7 @@ async def _solved(job: dict[str, Any], specs: list[MatchSpec], config: Config) -
             platforms=[Subdir(job["platform"]), Subdir("noarch")],
             virtual_packages=VirtualPackage.detect(),
             constraints=job["constraints"],
+            pinned_packages=pinned,
         )
     except Exception as error:
         raise _Failed("solver", str(error).removeprefix("Cannot solve the request because of: ")) from error
