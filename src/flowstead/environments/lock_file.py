@@ -50,7 +50,7 @@ def read_lock(text: str, file: str, folder: Path) -> Locked:
 def check_locked(requirement: Requirement, locked: Locked, file: str) -> None:
     """Raises ManifestInvalid when a requirement does not admit what the lock has, or the lock does not know it."""
     found = parsed(requirement.text, requirement.file, requirement.line)
-    there = locked.versions.get(canonical(found.name), ())
+    there = locked.versions.get(found.name, ())
     if there and (found.url is not None or any(found.specifier.contains(each, prereleases=True) for each in there)):
         return
     asked = f"{found.name}{found.specifier}"

@@ -175,11 +175,14 @@ def _parts(dotted: str) -> tuple[str, ...]:
 
 
 def parsed(text: str, file: str, line: int | None) -> Parsed:
-    """A requirement with a name (`polars[all]>=1 ; sys_platform == "linux"`). Raises ManifestInvalid."""
+    """A requirement with a name (`polars[all]>=1 ; sys_platform == "linux"`), canonical. Raises ManifestInvalid."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
-        return Requirement(text)
+        found = Requirement(text)
+        found.name = canonical(found.name)
+        found.extras = {canonical(each) for each in found.extras}
+        return found
     except (InvalidRequirement, RecursionError) as error:
         reason = (str(error) or "nested too deep").strip().splitlines()[0].strip().rstrip(".:")
         raise invalid(

@@ -47,14 +47,12 @@ class Listed:
     def add_at(self, text: str, file: str, line: int | None, folder: Path, trace: Trace) -> None:
         """Adds a requirement; a path in it is relative to `folder`. Raises ManifestInvalid."""
         found = parsed(text.replace("${PROJECT_ROOT}", folder.as_posix()), file, line)
-        name = canonical(found.name)
-        if name == OURSELVES:
+        if found.name == OURSELVES:
             self.ourselves = True
             return
-        self.names.add(name)
+        self.names.add(found.name)
         if found.url is not None and _is_local(found.url):
             found.url = self._local(found.url, file, line, folder, trace)
-        found.name = name
         written = str(found)
         self.requirements.setdefault((written, False), Requirement(written, file, line))
 
@@ -209,7 +207,7 @@ def _add(
     own = toml.table("project").get("name")
     if isinstance(own, str) and text.lstrip()[: len(own)].lower() == own.lower():
         found = parsed(text, toml.file, toml.line(*path, value=text))
-        if canonical(found.name) == canonical(own) and found.url is None:
+        if found.name == canonical(own) and found.url is None:
             for extra in sorted(found.extras):
                 _add_extra(extra, listed, toml, folder, trace, within, path)
             return

@@ -136,7 +136,9 @@ class _Reader:
             )
         path = Path(absolute_path(path_of_address(value) if value.startswith("file:") else value, folder))
         name = relative_to(path, self._workspace)
-        if any(name == before for before, _ in within) or len(within) > _MOST_DEEP:
+        if len(within) > _MOST_DEEP:
+            raise invalid(f"is included through {_MOST_DEEP} files, and includes {name}", file, line)
+        if any(name == before for before, _ in within):
             chain = " > ".join([*(before for before, _ in within), name][-6:])
             raise invalid(f"includes {name}, and so itself: {chain}", file, line)
         return path
@@ -164,7 +166,7 @@ class _Reader:
             self._add(Requirement(f"{text}{hashes}", file, line), constraining)
         else:
             found = parsed(text, file, line)
-            if canonical(found.name) == OURSELVES:
+            if found.name == OURSELVES:
                 self.found.ourselves = True
                 return
             if found.url is not None and (found.url.startswith("file:") or "://" not in found.url):
@@ -173,7 +175,6 @@ class _Reader:
                 path = absolute_path(path, folder)
                 self.found.local[path] = local(path, False, file, line, self._trace)
                 found.url = Path(path).as_uri() + (f"#{inside}" if inside else "")
-            found.name = canonical(found.name)
             self._add(Requirement(f"{found}{hashes}", file, line), constraining)
 
     def _local(
@@ -188,7 +189,7 @@ class _Reader:
         hashes: str = "",
     ) -> None:
         """A package in a folder or a file: `./package[extra] ; marker`."""
-        place, _, marker = (part.strip() for part in re.sub(r"\s;|;\s", "\0", text, count=1).partition("\0"))
+        place, *markers = (part.strip() for part in re.split(r"\s;|;\s", text, maxsplit=1))
         place, _, inside = place.partition("#") if place.startswith("file:") else (place, "", "")
         with_extras = re.fullmatch(r"(.+?)\[([\w\s,.-]*)\]", place)
         place, extras = (with_extras.group(1), with_extras.group(2)) if with_extras is not None else (place, "")
@@ -203,7 +204,7 @@ class _Reader:
         written += f"#{inside}" if inside else ""
         extras = ",".join(sorted(canonical(each.strip()) for each in extras.split(",") if each.strip()))
         written += f"[{extras}]" if extras else ""
-        written += f" ; {marker}" if marker else ""
+        written += "".join(f" ; {marker}" for marker in markers)
         self._add(Requirement(f"{written}{hashes}", file, line, editable), constraining)
 
     def _add(self, requirement: Requirement, constraining: bool) -> None:
