@@ -231,8 +231,8 @@ def test_where_the_extra_is_missing_the_command_that_installs_it_is_named(
 def test_whoever_reads_manifests_does_not_load_what_installs_them(tmp_path: Path) -> None:
     (tmp_path / "environment.yml").write_text("dependencies: [python]\n")
     code = (
-        "import sys, pathlib; from flowstead.environments import conda, conda_manifest; "
-        "conda_manifest.read_environment_yml(pathlib.Path(sys.argv[1]), pathlib.Path()); print('rattler' in sys.modules)"
+        "import sys, pathlib as p; from flowstead.environments import conda, conda_manifest; "
+        "conda_manifest.read_environment_yml(p.Path(sys.argv[1]), p.Path()); print('rattler' in sys.modules)"
     )
     place = tmp_path / "environment.yml"
     assert subprocess.check_output([sys.executable, "-c", code, place], text=True).strip() == "False"
