@@ -97,7 +97,9 @@ def _import_hint(error: ImportError, workspace_root: Path) -> str:
             return near
     if top in sys.modules:
         return f"The installed {top} has no {name}: check the spelling, or install the version that has it."
-    return f"Install {_PACKAGES.get(top, top)} into the environment that runs this workspace." if top else ""
+    package = _PACKAGES.get(top, top)
+    where = "the module's script block, or the workspace's requirements.txt or pyproject.toml"
+    return f"Name {package} among what the flow needs: in {where}." if top else ""
 
 
 def _nearest(name: str, known: list[str]) -> str:
