@@ -234,7 +234,7 @@ PIECES = st.sampled_from(
         "\r",
         "\n",
         "~nobody/x\n",
-    ]  # fmt: skip
+    ]
 )
 HOSTILE = st.one_of(st.binary(max_size=200), st.lists(PIECES, max_size=20).map(lambda parts: "".join(parts).encode()))
 

@@ -118,6 +118,7 @@ def test_variables_stand_for_values_but_not_in_credentials(tmp_path: Path, monke
 def test_local_packages_are_absolute(tmp_path: Path) -> None:
     for name in ("near", "with space", "percent%20"):
         (tmp_path / name).mkdir()
+        (tmp_path / name / "setup.py").touch()
     (tmp_path / "some-1.0-py3-none-any.whl").write_bytes(b"x")
     found = read(
         tmp_path,
@@ -168,6 +169,8 @@ def test_flowstead_itself_is_left_out(tmp_path: Path) -> None:
         ("-f 'open\n", 1, "cannot be read"),
         ("-e ./gone\n", 1, "which is not there"),
         ("./gone.whl\n", 1, "which is not there"),
+        ("alpha\n.\n", 2, "which is no package: it has neither pyproject.toml nor setup.py"),
+        ("-e /\n", 1, "which is no package"),
         ("./\0\n", 1, "which is not there"),
         (b"alpha\n\xff\xff\n", 2, "no UTF-8 text"),
     ],

@@ -15,6 +15,7 @@ from flowstead.environments.declaration import Declaration
 from flowstead.environments.manifest import Trace
 from flowstead.environments.script_block import find_block, read_block
 from flowstead.model.errors import ManifestInvalid
+from wheels import make_project
 
 BLOCK = """# /// script
 # requires-python = ">=3.11"
@@ -139,7 +140,7 @@ def test_what_is_wrong_is_said_with_its_line(source: str, line: int, words: str)
 
 def test_settings_of_uv_and_paths_are_relative_to_the_module(tmp_path: Path) -> None:
     folder = tmp_path / "flow_modules"
-    (tmp_path / "near").mkdir()
+    make_project(tmp_path / "near", "near")
     folder.mkdir()
     source = """# /// script
 # dependencies = ["near", "far @ ../near"]

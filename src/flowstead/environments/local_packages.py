@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from flowstead.environments.manifest import canonical, invalid, read_file
+from flowstead.environments.manifest import Trace, canonical, invalid, read_file
 
 _METADATA = ("setup.cfg", "setup.py")
 _NOT_METADATA = {
@@ -30,6 +30,9 @@ _NOT_CONTENT = {
     ".ruff_cache", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints", ".idea", ".vscode", ".workspace_state",
 }  # fmt: skip
 _BUILD_OUTPUT = {"build", "dist", "target"}
+_OF_WORKSPACE = {"flow_modules", "databases", "config"}
+"""Where a workspace is a package itself, its flows and their data are none of it: each run changes them."""
+
 _ENDINGS_LEFT_OUT = (".pyc", ".pyo", ".egg-info", ".dist-info", ".swp")
 
 _NANOSECONDS_UNSURE = 3_000_000_000
@@ -38,6 +41,21 @@ _NANOSECONDS_UNSURE = 3_000_000_000
 _MOST_KNOWN = 50_000
 _known: dict[str, tuple[tuple[int, ...], str]] = {}
 _lock = threading.Lock()
+
+
+def local_package(path: str, editable: bool, file: str, line: int | None, trace: Trace) -> str:
+    """What counts of a local package (see local_digest) that a line of a manifest asks for.
+
+    Raises ManifestInvalid when it is not there, or is no package.
+    """
+    verdict = trace.look(_kind, path)
+    if verdict is None:
+        raise invalid(f"asks for {path[:300]!r}, which is not there", file, line)
+    if verdict == "folder":
+        raise invalid(
+            f"asks for {path[:300]!r}, which is no package: it has neither pyproject.toml nor setup.py", file, line
+        )
+    return trace.look(local_digest, (path, editable))
 
 
 def local_digest(package: tuple[str, bool]) -> str:
@@ -64,13 +82,13 @@ def path_of_address(address: str) -> str:
     """The path that a `file:` address names."""
     split = urlsplit(address)
     path = unquote(split.path)
-    if os.name == "nt":
-        path = path.lstrip("/") if re.match(r"/[A-Za-z]:", path) else path
-    return path
+    path = re.sub("^/+", "/", path)
+    return path[1:] if os.name == "nt" and re.match(r"/[A-Za-z]:", path) else path
 
 
-def workspace_member(folder: Path, name: str) -> Path | None:
-    """The folder of a member, by its canonical name, of the uv workspace that `folder` lies in."""
+def workspace_member(asked: tuple[Path, str]) -> Path | None:
+    """The folder of a member of the uv workspace that a folder lies in, by `(folder, canonical name)`."""
+    folder, name = asked
     for root in (folder, *folder.parents):
         table = _toml(root)
         members = _sub(table, "tool", "uv", "workspace").get("members")
@@ -90,6 +108,17 @@ def workspace_member(folder: Path, name: str) -> Path | None:
     return None
 
 
+def _kind(path: str) -> str | None:
+    """What is at a path: `file`, `package` (a folder that can be installed), any other `folder`, or None."""
+    try:
+        if not stat.S_ISDIR(os.stat(path).st_mode):
+            return "file"
+    except (OSError, ValueError):
+        return None
+    there = any(os.path.isfile(os.path.join(path, name)) for name in ("pyproject.toml", "setup.py"))
+    return "package" if there else "folder"
+
+
 def _digests(path: Path, editable: bool, found: dict[str, str]) -> dict[str, str]:
     """Adds to `found` the digest of a package, and of those that it takes from folders, by their paths."""
     key = f"{path}{' (editable)' if editable else ''}"
@@ -106,7 +135,7 @@ def _digests(path: Path, editable: bool, found: dict[str, str]) -> dict[str, str
         reason = getattr(error, "strerror", None) or str(error)
         raise invalid(f"cannot be read, which a requirement names: {reason}", str(path)) from error
     for each, also_editable in _taken_from_folders(path):
-        if each.exists():  # what is not there, the installer says
+        if _kind(str(each)) in ("file", "package"):  # of all else, the installer says that it will not do
             _digests(each, also_editable, found)
     return found
 
@@ -161,13 +190,16 @@ def _files(folder: Path, below: str = "") -> Iterator[tuple[str, str]]:
     """Name below the folder, and path, of each file that counts, in one order on every machine."""
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
+    # Only at the top: a package may well have modules of these names.
+    left_out = set[str]() if below else set(_BUILD_OUTPUT)
+    if not below and any(entry.name == "flow_modules" for entry in found):
+        left_out |= _OF_WORKSPACE
     for entry in found:
         if entry.name in _NOT_CONTENT or entry.name.endswith(_ENDINGS_LEFT_OUT):
             continue
         name = f"{below}{entry.name}"
         if entry.is_dir(follow_symlinks=False):
-            # Only at the top: a package may well have a module of that name.
-            if below or entry.name not in _BUILD_OUTPUT:
+            if entry.name not in left_out:
                 yield from _files(Path(entry.path), f"{name}/")
         else:
             yield name, entry.path
@@ -203,7 +235,7 @@ def _taken_from_folders(folder: Path) -> Iterator[tuple[Path, bool]]:
             if isinstance(path, str) and "\0" not in path:
                 yield Path(os.path.normpath(folder / path)), each.get("editable") is True
             elif each.get("workspace") is True:
-                member = workspace_member(folder, canonical(name))
+                member = workspace_member((folder, canonical(name)))
                 if member is not None:
                     yield member, each.get("editable") is not False
     project = _project(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from flowstead.environments.declaration import Declaration, Requirement
-from flowstead.environments.local_packages import local_digest, path_of_address
+from flowstead.environments.local_packages import local_digest, local_package, path_of_address
 from flowstead.environments.lock_file import check_locked, read_lock
 from flowstead.environments.manifest import (
     OURSELVES,
@@ -18,7 +19,6 @@ from flowstead.environments.manifest import (
     canonical,
     checked_python,
     decode,
-    invalid,
     parsed,
     relative_to,
 )
@@ -60,15 +60,8 @@ class Listed:
         path, _, inside = url.partition("#")
         path = path_of_address(path) if path.startswith("file:") else unquote(path)
         path = absolute_path(path, folder)
-        self.local[path] = local(path, False, file, line, trace)
+        self.local[path] = local_package(path, False, file, line, trace)
         return Path(path).as_uri() + (f"#{inside}" if inside else "")
-
-
-def local(path: str, editable: bool, file: str, line: int | None, trace: Trace) -> str:
-    """What counts of a local package that a line of a manifest names. Raises ManifestInvalid when it is not there."""
-    if not _is_there(path):
-        raise invalid(f"asks for {path[:300]!r}, which is not there", file, line)
-    return trace.look(local_digest, (path, editable))
 
 
 def read_project(folder: Path, workspace: Path, trace: Trace) -> tuple[Declaration | None, str]:
@@ -141,7 +134,9 @@ def finished(
     locked = read_lock(decode(content, file), file, folder)
     for requirement in declaration.requirements:
         check_locked(requirement, locked, file)
-    counts = {path: trace.look(local_digest, (path, editable)) for path, editable in locked.local if _is_there(path)}
+    counts = {
+        path: trace.look(local_digest, (path, editable)) for path, editable in locked.local if os.path.exists(path)
+    }
     return replace(
         declaration,
         lock=locked.text,
@@ -205,8 +200,8 @@ def _add(
 ) -> None:
     """Adds a requirement; one of extras of the project itself stands for what these list."""
     own = toml.table("project").get("name")
-    if isinstance(own, str) and text.lstrip()[: len(own)].lower() == own.lower():
-        found = parsed(text, toml.file, toml.line(*path, value=text))
+    if isinstance(own, str) and "[" in text:
+        found = parsed(text.replace("${PROJECT_ROOT}", ""), toml.file, toml.line(*path, value=text))
         if found.name == canonical(own) and found.url is None:
             for extra in sorted(found.extras):
                 _add_extra(extra, listed, toml, folder, trace, within, path)
@@ -269,10 +264,3 @@ def _named(name: str, table: Mapping[str, Any], what: str, toml: Toml, asked_at:
 
 def _is_local(url: str) -> bool:
     return url.startswith("file:") or "://" not in url
-
-
-def _is_there(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):
-        return False

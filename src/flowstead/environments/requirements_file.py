@@ -10,9 +10,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from flowstead.environments.declaration import Requirement
-from flowstead.environments.local_packages import local_name, path_of_address
+from flowstead.environments.local_packages import local_name, local_package, path_of_address
 from flowstead.environments.manifest import OURSELVES, Trace, canonical, decode, invalid, parsed, relative_to
-from flowstead.environments.project_file import local
 from flowstead.environments.uv_settings import absolute_path
 
 _SHORT = {
@@ -173,7 +172,7 @@ class _Reader:
                 address, _, inside = found.url.partition("#")
                 path = path_of_address(address) if address.startswith("file:") else unquote(address)
                 path = absolute_path(path, folder)
-                self.found.local[path] = local(path, False, file, line, self._trace)
+                self.found.local[path] = local_package(path, False, file, line, self._trace)
                 found.url = Path(path).as_uri() + (f"#{inside}" if inside else "")
             self._add(Requirement(f"{found}{hashes}", file, line), constraining)
 
@@ -194,7 +193,7 @@ class _Reader:
         with_extras = re.fullmatch(r"(.+?)\[([\w\s,.-]*)\]", place)
         place, extras = (with_extras.group(1), with_extras.group(2)) if with_extras is not None else (place, "")
         path = absolute_path(path_of_address(place) if place.startswith("file:") else place, folder)
-        digest = local(path, editable, file, line, self._trace)
+        digest = local_package(path, editable, file, line, self._trace)
         name = self._trace.look(local_name, path)
         if name == OURSELVES:
             self.found.ourselves = True

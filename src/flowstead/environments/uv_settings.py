@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flowstead.environments.local_packages import local_digest, local_name, workspace_member
+from flowstead.environments.local_packages import local_package, workspace_member
 from flowstead.environments.manifest import OURSELVES, Toml, Trace, canonical
 
 _KEPT = (
@@ -77,7 +77,7 @@ def _source(
             return None
     kept = {key: value for key, value in source.items() if key not in ("extra", "group")}
     if kept.get("workspace") is True:
-        member = workspace_member(folder, canonical(name))
+        member = trace.look(workspace_member, (folder, canonical(name)))
         if member is None:
             raise toml.refusal(
                 f"takes {name} from the uv workspace, which has no such member",
@@ -90,18 +90,10 @@ def _source(
     elif "path" in kept:
         if not isinstance(kept["path"], str):
             raise toml.refusal(f"has a path of {name} that is no text", *where)
-        kept["path"] = path = absolute_path(kept["path"], folder)
-        if not os.path.exists(path):
-            raise toml.refusal(
-                f"takes {name} from {path}, which is not there",
-                *where,
-                hint=f"Put it there, or change its path in [tool.uv.sources] of {toml.file}.",
-            )
+        kept["path"] = absolute_path(kept["path"], folder)
     if "path" in kept:
-        editable = kept.get("editable") is True
-        # Asked by the trace, so that a changed one is noticed.
-        local[kept["path"]] = trace.look(local_digest, (kept["path"], editable))
-        trace.look(local_name, kept["path"])
+        path, editable = kept["path"], kept.get("editable") is True
+        local[path] = local_package(path, editable, toml.file, toml.line(*where), trace)
     return kept
 
 
