@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -27,10 +28,15 @@ with socket.socket(socket.AF_UNIX) as connection:
 
 
 @contextmanager
-def daemon() -> Iterator[MachineClient]:
-    """A daemon of this process's home, in a process of its own, and a client of it."""
+def daemon(**variables: str) -> Iterator[MachineClient]:
+    """A daemon of this process's home, in a process of its own, and a client of it; without a pool, unless
+    `variables` (of its environment) say so."""
+    without_pool = {"FLOWSTEAD_POOL_UV": "0", "FLOWSTEAD_POOL_CONDA": "0"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "flowstead.daemon"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        [sys.executable, "-m", "flowstead.daemon"],
+        env={**os.environ, **without_pool, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
     )
     try:
         assert process.stdout is not None

@@ -10,10 +10,13 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from bench.api import daemon
 from bench.rows import Measurement, Reach, Row, Sample, Samples, Setting
+from flowstead.client import MachineClient
 from flowstead.environments.cache import EnvironmentCache
 from flowstead.environments.cloning import clone
 from flowstead.environments.declaration import Declaration, Interpreter, Requirement
@@ -23,6 +26,8 @@ from flowstead.model.settings import Settings
 
 MODULES = 50
 LOOKS = 1_000
+POOL = 3
+LONGEST_BUILD = 120.0
 
 
 class _Packages:
@@ -120,18 +125,54 @@ def ready(setting: Setting) -> Samples:
             yield (Sample((middle - begun) / LOOKS * 1e3, (ended - middle) / LOOKS * 1e3),)
 
 
+def take(setting: Setting) -> Samples:
+    packages = _Packages(setting.folder, setting.size(40, 4))
+    _write_wheel(packages.wheels, "ipykernel", packages.names)  # what every environment of the pool has
+    uv_cache = setting.folder / "uv"
+    packages.plain(uv_cache)
+    offline = {"UV_OFFLINE": "1", "UV_FIND_LINKS": str(packages.wheels), "UV_CACHE_DIR": str(uv_cache)}
+    with daemon(FLOWSTEAD_POOL_UV=str(POOL), **offline) as client:
+        while True:
+            _await_full(client)
+            begun = time.perf_counter()
+            client.health()
+            asked = time.perf_counter()
+            taken = [client.pool_take("uv", os.getpid())["path"]]
+            warm = time.perf_counter() - asked
+            taken += [client.pool_take("uv", os.getpid())["path"] for _ in range(POOL - 1)]
+            drained = time.perf_counter()
+            taken.append(client.pool_take("uv", os.getpid())["path"])
+            drained = time.perf_counter() - drained
+            for path in taken:
+                client.pool_discard(path)
+            plain = packages.plain(uv_cache)
+            yield Sample(warm * 1e3, (asked - begun) * 1e3), Sample(drained * 1e3, plain * 1e3)
+
+
+def _await_full(client: MachineClient) -> None:
+    deadline = time.monotonic() + LONGEST_BUILD
+    while True:
+        (kind,) = (each for each in client.pool_status()["kinds"] if each["kind"] == "uv")
+        if kind["ready"] == POOL and not kind["warming"]:
+            return
+        if kind["error"] is not None or time.monotonic() > deadline:
+            raise RuntimeError(kind["error"] or "The pool was not filled in time.")
+        time.sleep(0.05)
+
+
 def _use_cache(folder: Path) -> None:
     os.environ.update(UV_CACHE_DIR=str(folder), UV_OFFLINE="1")
 
 
-def _write_wheel(folder: Path, name: str) -> None:
+def _write_wheel(folder: Path, name: str, requires: Sequence[str] = ()) -> None:
     info = f"{name}-1.0.dist-info"
     lines = "".join(
         f"def function_{number}(x):\n    return [x + {number} for _ in range(3)]\n\n" for number in range(30)
     )
     contents = {f"{name}/module_{number}.py": f"NAME = {name + str(number)!r}\n{lines}" for number in range(MODULES)}
     contents[f"{name}/__init__.py"] = ""
-    contents[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+    needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
+    contents[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}"
     contents[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: bench\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     contents[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*contents, f"{info}/RECORD"])
     with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -164,6 +205,13 @@ MEASUREMENTS = (
             Row("env-clone", "a clone of it, by hard links", "ms", "uv venv, uv pip install", Reach(100)),
         ),
         warm_build,
+    ),
+    Measurement(
+        (
+            Row("pool-take", "a take from a full pool, through the API", "ms", "a request for health", Reach(10)),
+            Row("pool-drained", "a take when all are taken", "ms", "uv venv, uv pip install", Reach(2000)),
+        ),
+        take,
     ),
     Measurement(
         (Row("env-ready", "finding an environment that is ready", "ms", "SELECT and stat", Reach(0.3)),),

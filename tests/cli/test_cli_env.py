@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from calling import CommandLine
+
 from wheels import make_wheel
 
 READS = """

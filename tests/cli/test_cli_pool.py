@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
@@ -17,8 +16,7 @@ import pytest
 from calling import SECONDS, CommandLine, Finished
 
 from flowstead.client.finding import daemon_pid
-
-make_wheel = runpy.run_path(str(Path(__file__).parents[1] / "environments" / "wheels.py"))["make_wheel"]
+from wheels import make_wheel
 
 
 @pytest.fixture

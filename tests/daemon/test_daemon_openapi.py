@@ -275,8 +275,10 @@ def test_what_a_real_daemon_answers_is_what_it_says(
     stream("POST", f"{WORKSPACE}/flows/{{name}}/environment", {}, workspace=key, name="totals")
     ask("GET", "/api/v1/environments")
     ask("POST", "/api/v1/environments/collect", {"dry_run": True})
-    for method, action in (("GET", ""), ("POST", "/pin"), ("POST", "/remove")):
-        answer = served.get(f"/api/v1/environments/3f2a{action}", method=method, body=b"{}", **served.bearer)
+    body = b'{"pid": 1, "purpose": "kernel"}'
+    for method, action in (("GET", ""), ("POST", "/pin"), ("POST", "/remove"), ("POST", "/use")):
+        given = body if action == "/use" else b"{}"
+        answer = served.get(f"/api/v1/environments/3f2a{action}", method=method, body=given, **served.bearer)
         contract.answer(method, f"/api/v1/environments/{{digest}}{action}", answer.json, answer.status)
     ask("POST", "/api/v1/launch-tokens")
     ask("POST", "/api/v1/workspaces/{workspace}/kill", workspace=key)

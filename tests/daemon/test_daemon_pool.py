@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import runpy
 import subprocess
 import sys
 import threading
@@ -17,8 +16,7 @@ from daemons import SECONDS, Daemon, Daemons, until
 
 from flowstead.client import MachineClient
 from flowstead.model.errors import FlowsteadError
-
-make_wheel = runpy.run_path(str(Path(__file__).parents[1] / "environments" / "wheels.py"))["make_wheel"]
+from wheels import make_wheel
 
 
 @pytest.fixture(scope="module")

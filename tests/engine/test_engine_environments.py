@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from engine_bench import DEADLINE, DRIVER, ended, log_of, run_flow, start, start_one, wait_until
-from wheels import make_sdist, make_wheel
 
 from flowstead.model.errors import EnvironmentPending
 from flowstead.model.run import RunRequest
+from wheels import make_sdist, make_wheel
 
 READS = """
 from flowstead import Flow

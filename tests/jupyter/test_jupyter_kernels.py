@@ -18,7 +18,7 @@ from flowstead.client import MachineClient
 from flowstead.client.finding import daemon_pid, transport_to
 from flowstead.client.launching import running_daemon
 from flowstead.jupyter.kernels import install_kernel, kernels, uninstall_kernel
-from flowstead.model.errors import NotFound, UsageError
+from flowstead.model.errors import EnvironmentUnusable, NotFound, UsageError
 
 SECONDS = 120
 WHEELS = os.environ.get("FLOWSTEAD_TEST_WHEELS")
@@ -170,8 +170,13 @@ def test_a_kernel_in_a_flows_environment(machine: MachineClient, workspace: Any)
     assert kernel.run("import wcwidth, flowstead; print(wcwidth.wcwidth('a'))") == "1"
     prefix = kernel.run("import sys; print(sys.prefix)")
     assert "environments" in prefix and lent(machine) == {}
+    pid = int(kernel.run("import os; print(os.getpid())"))
+    (environment,) = [each for each in machine.environments()["environments"] if pid in each["in_use"]]
+    with pytest.raises(EnvironmentUnusable):
+        machine.remove_environment(environment["digest"])
     kernel.end()
     assert Path(prefix).exists()
+    until(lambda: machine.environment(environment["digest"])["in_use"] == [], "nothing uses it any more")
 
 
 def test_entries_are_added_listed_and_removed(tmp_path: Path) -> None:

@@ -107,6 +107,10 @@ class MachineClient:
         """Keeps it from being tidied away, or no longer; returns it. Raises NotFound, UsageError."""
         return self._transport.request("POST", f"/environments/{digest}/pin", {"pinned": pinned})
 
+    def use_environment(self, digest: str, pid: int, purpose: str) -> dict[str, Any]:
+        """Keeps it for as long as a process lives; returns it. Raises NotFound, EnvironmentUnusable."""
+        return self._transport.request("POST", f"/environments/{digest}/use", {"pid": pid, "purpose": purpose})
+
     def remove_environment(self, digest: str) -> str:
         """Deletes it; returns its digest. Raises NotFound, UsageError, EnvironmentUnusable while it is in use."""
         return self._transport.request("POST", f"/environments/{digest}/remove", {})["removed"]

@@ -101,8 +101,8 @@ class Machine:
     def tend(self) -> list[str]:
         """Closes what nobody has asked for of late and where nothing happens by itself; returns the names.
 
-        What another process of this machine had when it was opened is held as soon as that is gone. Workers wait for the
-        flows that are in use, and environments that nobody needs are let go.
+        What another process of this machine had when it was opened is held as soon as that is gone. Workers wait for
+        the flows that are in use, and environments that nobody needs are let go.
         """
         self._tidy_environments()
         closed: list[str] = []

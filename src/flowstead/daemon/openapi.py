@@ -70,6 +70,7 @@ ANSWERS: dict[str, Any] = {
     "table_statistics": files.TableStatistics,
     "take_from_pool": pool.PoolMember,
     "take_over": machine.Standing,
+    "use_environment": environments.Environment,
     "withdraw_request": machine.Standing,
 }
 """The shape of what each handler answers, or of each item that it streams; bytes for a file."""

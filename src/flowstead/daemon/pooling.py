@@ -25,8 +25,8 @@ SECONDS_TO_END = 10.0
 def open_pooling(folder: Path, open_cache: Callable[[], EnvironmentCache]) -> Pooling:
     """The pool of the home `folder`, as its settings have it, and at work. Raises HomeUnwritable, UsageError."""
     settings = Settings.load(folder)
-    environments = Path(settings.environment_folder).expanduser() if settings.environment_folder else None
-    rows = PoolRows((environments or folder / "environments") / "environments.sqlite3")
+    # Beside its members, and not with the environments: those several homes may share, a pool is that of one daemon.
+    rows = PoolRows(folder / "pool" / "pool.sqlite3")
     return Pooling(folder / "pool", rows, supplies_of(settings, open_cache))
 
 

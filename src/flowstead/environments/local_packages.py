@@ -86,6 +86,23 @@ def path_of_address(address: str) -> str:
     return path[1:] if os.name == "nt" and re.match(r"/[A-Za-z]:", path) else path
 
 
+def local_address(address: str, folder: Path) -> tuple[str, str] | None:
+    """The path that a requirement's address names, and its `file:` address; None for an address of elsewhere.
+
+    A relative one is relative to `folder`.
+    """
+    if "://" in address and not address.startswith("file:"):
+        return None
+    place, _, inside = address.partition("#")
+    path = absolute_path(path_of_address(place) if place.startswith("file:") else unquote(place), folder)
+    return path, Path(path).as_uri() + (f"#{inside}" if inside else "")
+
+
+def absolute_path(path: str, folder: Path) -> str:
+    """A path that is relative to `folder`, absolute."""
+    return os.path.normpath(folder / path) if "\0" not in path else f"{folder}/{path}"
+
+
 def workspace_member(asked: tuple[Path, str]) -> Path | None:
     """The folder of a member of the uv workspace that a folder lies in, by `(folder, canonical name)`."""
     folder, name = asked

@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from flowstead.environments.declaration import Requirement
+from flowstead.environments.local_packages import absolute_path
 from flowstead.environments.manifest import Toml, canonical, invalid, parsed
-from flowstead.environments.uv_settings import absolute_path
 
 _SOURCE = re.compile(r'^(source = \{ (registry|editable|directory|path|virtual) = ")([^"]*)(" \})', re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""The members of the pool on record, in the file of the environments: so that they outlive the daemon.
+"""The members of the pool on record, in a file beside them: so that they outlive the daemon.
 
 A member is `warming` until it is whole, then `ready`, then `lent` to a process. `lending` is one that is made for the
 one who takes it, `returning` one that is looked at before it is taken back, and what is `leaving` is deleted. Each

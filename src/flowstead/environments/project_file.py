@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from flowstead.environments.declaration import Declaration, Requirement
-from flowstead.environments.local_packages import local_digest, local_package, path_of_address
+from flowstead.environments.local_packages import local_address, local_digest, local_package
 from flowstead.environments.lock_file import check_locked, read_lock
 from flowstead.environments.manifest import (
     OURSELVES,
@@ -22,7 +21,7 @@ from flowstead.environments.manifest import (
     parsed,
     relative_to,
 )
-from flowstead.environments.uv_settings import absolute_path, read_uv_settings
+from flowstead.environments.uv_settings import read_uv_settings
 
 LEFT_TO_PIXI = "is a manifest of pixi ([tool.pixi]), which is asked last"
 
@@ -51,17 +50,12 @@ class Listed:
             self.ourselves = True
             return
         self.names.add(found.name)
-        if found.url is not None and _is_local(found.url):
-            found.url = self._local(found.url, file, line, folder, trace)
+        place = local_address(found.url, folder) if found.url is not None else None
+        if place is not None:
+            path, found.url = place
+            self.local[path] = local_package(path, False, file, line, trace)
         written = str(found)
         self.requirements.setdefault((written, False), Requirement(written, file, line))
-
-    def _local(self, url: str, file: str, line: int | None, folder: Path, trace: Trace) -> str:
-        path, _, inside = url.partition("#")
-        path = path_of_address(path) if path.startswith("file:") else unquote(path)
-        path = absolute_path(path, folder)
-        self.local[path] = local_package(path, False, file, line, trace)
-        return Path(path).as_uri() + (f"#{inside}" if inside else "")
 
 
 def read_project(folder: Path, workspace: Path, trace: Trace) -> tuple[Declaration | None, str]:
@@ -260,7 +254,3 @@ def _named(name: str, table: Mapping[str, Any], what: str, toml: Toml, asked_at:
             return key
     there = f"There are: {', '.join(sorted(table))}." if table else f"It has no {what}s at all."
     raise toml.refusal(f"has no {what} {name!r}", *asked_at, value=name, hint=there)
-
-
-def _is_local(url: str) -> bool:
-    return url.startswith("file:") or "://" not in url

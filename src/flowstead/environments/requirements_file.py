@@ -7,12 +7,16 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote
 
 from flowstead.environments.declaration import Requirement
-from flowstead.environments.local_packages import local_name, local_package, path_of_address
+from flowstead.environments.local_packages import (
+    absolute_path,
+    local_address,
+    local_name,
+    local_package,
+    path_of_address,
+)
 from flowstead.environments.manifest import OURSELVES, Trace, canonical, decode, invalid, parsed, relative_to
-from flowstead.environments.uv_settings import absolute_path
 
 _SHORT = {
     "-r": "--requirement", "-c": "--constraint", "-e": "--editable", "-i": "--index-url", "-f": "--find-links",
@@ -168,12 +172,10 @@ class _Reader:
             if found.name == OURSELVES:
                 self.found.ourselves = True
                 return
-            if found.url is not None and (found.url.startswith("file:") or "://" not in found.url):
-                address, _, inside = found.url.partition("#")
-                path = path_of_address(address) if address.startswith("file:") else unquote(address)
-                path = absolute_path(path, folder)
+            place = local_address(found.url, folder) if found.url is not None else None
+            if place is not None:
+                path, found.url = place
                 self.found.local[path] = local_package(path, False, file, line, self._trace)
-                found.url = Path(path).as_uri() + (f"#{inside}" if inside else "")
             self._add(Requirement(f"{found}{hashes}", file, line), constraining)
 
     def _local(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flowstead.environments.local_packages import local_package, workspace_member
+from flowstead.environments.local_packages import absolute_path, local_package, workspace_member
 from flowstead.environments.manifest import OURSELVES, Toml, Trace, canonical
 
 _KEPT = (
@@ -95,10 +94,6 @@ def _source(
         path, editable = kept["path"], kept.get("editable") is True
         local[path] = local_package(path, editable, toml.file, toml.line(*where), trace)
     return kept
-
-
-def absolute_path(path: str, folder: Path) -> str:
-    return os.path.normpath(folder / path) if "\0" not in path else path
 
 
 def _absolute(key: str, value: Any, folder: Path, toml: Toml) -> Any:

@@ -43,6 +43,8 @@ class FlowsteadProvisioner(LocalProvisioner):
     _path: str | None = None
     """What was taken from the pool."""
     _python: str = ""
+    _digest: str | None = None
+    """Of the flow's environment, where it has one of its own."""
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         await asyncio.to_thread(self._find_flow_environment if self.flow else self._take)
@@ -61,7 +63,7 @@ class FlowsteadProvisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         info = await super().launch_kernel(cmd, **kwargs)
         if self.pid is not None:
-            await asyncio.to_thread(self._lease_to, self.pid)
+            await asyncio.to_thread(self._use_flow_environment if self.flow else self._lease_to, self.pid)
         return info
 
     async def shutdown_requested(self, restart: bool = False) -> None:
@@ -108,19 +110,19 @@ class FlowsteadProvisioner(LocalProvisioner):
 
     def _lease_to(self, pid: int) -> bool:
         """Lets a process hold what was taken; whether it still is ours."""
-        return self._path is not None and self._asked(lambda machine, path: machine.pool_lease(path, pid))
+        path = self._path
+        return path is not None and self._asked(lambda machine: machine.pool_lease(path, pid))
 
     def _give_back(self) -> None:
-        if self._path is not None and not self._asked(lambda machine, path: machine.pool_return(path)):
-            self._asked(lambda machine, path: machine.pool_discard(path))
-        self._path = None
+        path, self._path = self._path, None
+        if path is not None and not self._asked(lambda machine: machine.pool_return(path)):
+            self._asked(lambda machine: machine.pool_discard(path))
 
-    def _asked(self, ask: Callable[[MachineClient, str], Any]) -> bool:
+    def _asked(self, ask: Callable[[MachineClient], Any]) -> bool:
         """Whether the daemon did what it was asked for. A kernel does not end because the daemon did."""
-        assert self._path is not None
         try:
             with _daemon() as machine:
-                ask(machine, self._path)
+                ask(machine)
         except FlowsteadError as error:
             self.log.debug("%s: %s", error.code, error.message)
             return False
@@ -133,7 +135,13 @@ class FlowsteadProvisioner(LocalProvisioner):
             with machine.client(key) as client:
                 for item in client.prepare(self.flow, kernel=True):
                     if item is not None and "ready" in item:
-                        self._python = item["ready"]["python"]
+                        self._python, self._digest = item["ready"]["python"], item["ready"]["digest"]
+
+    def _use_flow_environment(self, pid: int) -> None:
+        """Keeps the flow's environment from being tidied away while the kernel lives."""
+        digest = self._digest
+        if digest is not None:
+            self._asked(lambda machine: machine.use_environment(digest, pid, "kernel"))
 
 
 def _daemon() -> MachineClient:

@@ -82,7 +82,8 @@ WHERE id = ? AND token = ? AND epoch = ? AND status IN ('starting', 'running')
 REQUEST_CANCEL = "UPDATE runs SET status = 'cancelling' WHERE id = ? AND status IN ('starting', 'running', 'waiting')"
 
 CANCEL_IDLE = f"""
-UPDATE runs SET status = 'cancelled', finished_at = ?, error = NULL, waiting_for = NULL, epoch = {_EPOCH}, generation = 0
+UPDATE runs SET status = 'cancelled', finished_at = ?, error = NULL, waiting_for = NULL, epoch = {_EPOCH},
+                generation = 0
 WHERE id = ? AND status IN ('queued', 'interrupted')
 """
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowstead.daemon.machine import Machine
 from flowstead.daemon.routes.route import Route
-from flowstead.model.errors import NotFound, UsageError
+from flowstead.model.errors import EnvironmentUnusable, NotFound, UsageError
 from flowstead.model.run import iso
 
 if TYPE_CHECKING:
@@ -35,6 +35,20 @@ def pin_environment(machine: Machine, digest: str, *, pinned: bool = True) -> di
     """Keeps an environment from being tidied away, or no longer; returns it. Raises NotFound."""
     row = _row(machine, digest)
     machine.environments().pin(row.digest, pinned)
+    return environment_shape(_row(machine, row.digest))
+
+
+def use_environment(machine: Machine, digest: str, *, pid: int, purpose: str) -> dict[str, Any]:
+    """Keeps an environment for as long as the process `pid` lives; returns it.
+
+    Raises NotFound, and EnvironmentUnusable (`environment-gone`) when it is not ready or that process has ended.
+    """
+    cache = machine.environments()
+    row = _row(machine, digest)
+    environment = cache.ready(row.digest)
+    if environment is None:
+        raise EnvironmentUnusable(f"Environment {row.digest[:12]} is not ready.", code="environment-gone")
+    cache.use(environment, purpose, pid=pid)  # never closed: the process's end is
     return environment_shape(_row(machine, row.digest))
 
 
@@ -97,5 +111,6 @@ ROUTES = (
     Route("POST", "/environments/collect", collect_environments),
     Route("GET", "/environments/{digest}", show_one),
     Route("POST", "/environments/{digest}/pin", pin_environment),
+    Route("POST", "/environments/{digest}/use", use_environment),
     Route("POST", "/environments/{digest}/remove", remove_environment),
 )
