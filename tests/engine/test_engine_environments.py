@@ -219,6 +219,19 @@ def test_what_a_new_module_asks_for_and_cannot_have_fails_its_run_with_the_line(
     assert run_flow(engine, "asks").status == "succeeded"
 
 
+def test_a_python_that_is_not_here_is_told_with_the_line_and_what_is(bench, workspace):
+    block = '# /// script\n# dependencies = []\n# requires-python = ">=4"\n# ///\n'
+    workspace.module("future", block + READS.replace("GROUP", "T"))
+    engine = bench.engine()
+    error = engine.catalog.entry("future").error
+    assert (error["code"], error["file"], error["line"]) == ("python-missing", "flow_modules/future.py", 3)
+    assert sys.version.split()[0] in error["message"] + error["hint"]
+    assert error["hint"]
+    workspace.file("requirements.txt", "")
+    workspace.module("present", READS.replace("GROUP", "T"))
+    assert engine.catalog.entry("present").error["code"] == "environment-pending"
+
+
 def test_a_run_by_hand_tries_again_what_could_not_be_built_and_an_automatic_one_does_not(
     bench, workspace, module, tmp_path
 ):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flowstead.environments.environment import Environment, Wanted, python_of, venv_of
 from flowstead.environments.processes import start_of
 from flowstead.environments.rows import EnvironmentRow, Rows, packages_from
-from flowstead.model.errors import EnvironmentUnusable, NotFound
+from flowstead.model.errors import EnvironmentUnusable, NotFound, PythonMissing
 from flowstead.model.run import now_us
 
 if TYPE_CHECKING:
@@ -68,7 +68,11 @@ class EnvironmentCache:
         if declaration.provider == "uv":
             from flowstead.environments.interpreters import find_interpreter
 
-            interpreter = find_interpreter(declaration.requires_python)
+            try:
+                interpreter = find_interpreter(declaration.requires_python)
+            except PythonMissing as error:
+                error.detail.update(file=declaration.file, line=declaration.requires_python_line)
+                raise
         return Wanted(digest_of(declaration, interpreter), declaration, interpreter)
 
     def ready(self, digest: str) -> Environment | None:
