@@ -8,18 +8,23 @@ from pathlib import Path
 
 import pytest
 from channel import LocalChannel, can_repack, library, repacked_python, script, with_prefixes
-from wheels import make_wheel
 
 from flowstead.environments.cache import EnvironmentCache
 from flowstead.model.settings import Settings
+from wheels import make_wheel
 
 
-@pytest.fixture(scope="session", autouse=True)
-def uv_offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """uv of the whole run: no network, no settings of this machine, a cache of its own."""
+@pytest.fixture(scope="session")
+def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("uv-cache")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def uv_offline(uv_cache: Path) -> Iterator[None]:
+    """uv of these tests: no network, no settings of this machine, a cache of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UV_OFFLINE", "1")
-        patch.setenv("UV_CACHE_DIR", str(tmp_path_factory.mktemp("uv-cache")))
+        patch.setenv("UV_CACHE_DIR", str(uv_cache))
         for name in [name for name in os.environ if name.startswith(("UV_INDEX", "UV_DEFAULT", "UV_EXTRA"))]:
             patch.delenv(name)
         yield

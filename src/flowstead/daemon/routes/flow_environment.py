@@ -53,8 +53,8 @@ def prepare_environment(host: WorkspaceHost, name: str, *, kernel: bool = False)
     """Builds what a flow runs in where it is not there, and tells how far that is.
 
     Gives `{"progress": {...}}`, None while nothing happens, and at last `{"ready": {"python", "digest"}}`; with
-    `kernel` it is the environment that a notebook of this flow needs. What could not be built before is tried again. Raises
-    FlowNotFound, ManifestInvalid, PythonMissing, and BuildFailed with the installer's own words.
+    `kernel` it is the environment that a notebook of this flow needs. What could not be built before is tried again.
+    Raises FlowNotFound, ManifestInvalid, PythonMissing, and BuildFailed with the installer's own words.
     """
     path = host.catalog.path(name)
     source = path.read_bytes()
