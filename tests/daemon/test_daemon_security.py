@@ -177,7 +177,7 @@ def test_a_launch_token_opens_one_session(served: Served) -> None:
     again = served.get(path)
     assert (again.status, again.code) == (401, "launch-token-invalid") and "set-cookie" not in again.headers
     page = served.get("/", **session)
-    assert page.status == 200 and b"Flowstead's daemon runs here" in page.body
+    assert page.status == 200 and b"<title>Flowstead</title>" in page.body
     assert served.get("/api/v1/health", **session).status == 200
     # A browser says with what it sends where it comes from; without that, a session opens nothing that changes.
     own = {"Origin": served.url, "Sec-Fetch-Site": "same-origin"}

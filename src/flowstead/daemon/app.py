@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from flowstead.daemon.console import asset, page
 from flowstead.daemon.failures import class_of, internal_error, status_of
 from flowstead.daemon.fields import signature_of
 from flowstead.daemon.files.answers import FileAnswer
@@ -69,6 +70,7 @@ def make_app(machine: Machine, security: Security) -> App:
         _add(api, WORKSPACE_PREFIX, route, streams, of_workspaces, machine=machine, of_workspace=True)
     _add_launching(api, security)
     _add_description(api, of_machine)
+    _add_console(api)
     return App(api, security, streams)
 
 
@@ -250,13 +252,6 @@ def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = N
 
 # -- opening a browser -------------------------------------------------------------------------------------------
 
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Flowstead</title>
-<h1>Flowstead</h1>
-<p>Flowstead's daemon runs here, and this browser may talk to it.
-Its API is described in <a href="/api/v1/openapi.json">openapi.json</a>.</p>
-"""
-
 
 def _add_launching(api: FastAPI, security: Security) -> None:
     async def new_launch_token() -> Response:
@@ -269,13 +264,21 @@ def _add_launching(api: FastAPI, security: Security) -> None:
         session = security.redeem(launch_token_of(typing.cast("dict[str, Any]", request.scope)))
         return Response(status_code=303, headers={"location": "/", "set-cookie": security.cookie(session)})
 
-    async def console() -> Response:
-        """The console's page."""
-        return Response(PAGE, media_type="text/html; charset=utf-8")
-
     api.add_api_route(f"{PREFIX}/launch-tokens", new_launch_token, methods=["POST"], response_model=None)
     api.add_api_route("/launch", launch, methods=["GET"], response_model=None)
+
+
+def _add_console(api: FastAPI) -> None:
+    async def console() -> Response:
+        """The console's page; the answer to all other addresses, too, that a browser is led to."""
+        return page()
+
+    async def console_file(request: Request) -> Response:
+        """A file that the console's page loads."""
+        return asset(request)
+
     api.add_api_route("/", console, methods=["GET"], response_model=None)
+    api.add_api_route("/assets/{name}", console_file, methods=["GET"], response_model=None)
 
 
 def _add_description(api: FastAPI, limiter: CapacityLimiter) -> None:
@@ -339,6 +342,8 @@ def _field(problem: Mapping[str, Any]) -> str:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 404 and _is_navigation(request):
+        return page()
     where = f"{request.method} {request.url.path}"
     sentences = {
         404: ("route-not-found", f"There is no {where}."),
@@ -348,6 +353,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     code, message = sentences.get(error.status_code, ("request-refused", f"{error.detail}."))
     content = {"code": code, "message": message, "hint": "All requests are in /api/v1/openapi.json.", "detail": {}}
     return _json(content, error.status_code, error.headers)
+
+
+def _is_navigation(request: Request) -> bool:
+    """Whether a browser is led here by an address of the console, such as a bookmark."""
+    wanted = request.headers.get("accept", "")
+    return request.method == "GET" and "text/html" in wanted and not request.url.path.startswith(("/api", "/assets"))
 
 
 async def _on_unexpected(request: Request, error: Exception) -> Response:
