@@ -38,6 +38,10 @@ class Client:
         """Ends the connection; an embedded engine interrupts what still runs."""
         self._transport.close()
 
+    def overview(self) -> dict[str, Any]:
+        """What the first page shows: `{counts, flows, needs_you, needs_total, automated, standing, after}`."""
+        return self._transport.request("GET", "/overview", {})
+
     def flows(self, *, again: bool = False) -> list[dict[str, Any]]:
         """Every flow, by name; `again` looks anew at modules whose error is remembered."""
         return self._transport.request("GET", "/flows", {"again": again})["flows"]

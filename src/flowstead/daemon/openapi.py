@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, create_model
 
 from flowstead.daemon.fields import signature_of
 from flowstead.daemon.routes import Route, machine_routes, workspace_routes
-from flowstead.daemon.shapes import environments, errors, files, flows, machine, pool, runs
+from flowstead.daemon.shapes import environments, errors, files, flows, machine, overview, pool, runs
 from flowstead.version import __version__
 
 ANSWERS: dict[str, Any] = {
@@ -70,6 +70,7 @@ ANSWERS: dict[str, Any] = {
     "table_statistics": files.TableStatistics,
     "take_from_pool": pool.PoolMember,
     "take_over": machine.Standing,
+    "overview": overview.Overview,
     "use_environment": environments.Environment,
     "withdraw_request": machine.Standing,
 }
@@ -89,6 +90,7 @@ TAGS = {
 _TAG_OF = {
     **dict.fromkeys(("doctor", "standing", "request-control", "withdraw-request", "release", "takeover"), "workspaces"),
     "check": "flows",
+    "overview": "workspaces",
     "tables": "files",
     "health": "daemon",
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowstead.engine.following import gaps_of
 from flowstead.model.errors import FlowsteadError
+from flowstead.model.run import iso
 
 if TYPE_CHECKING:
     from flowstead.daemon.workspace_host import WorkspaceHost
@@ -42,6 +43,40 @@ def standing_as_dict(host: WorkspaceHost) -> dict[str, Any]:
         "actions": _actions(host, standing),
     }
 
+
+def standing_as_seen(host: WorkspaceHost) -> dict[str, Any]:
+    """How the workspace stood at the last look: what a page shows all the time, and must not wait for a share for.
+
+    `unchanged_seconds` is for how long the owner has given no sign of life.
+    """
+    try:
+        standing = host.seen_standing
+    except FlowsteadError as error:
+        return {**_UNSEEN, "message": error.message}
+    engine, trouble = host.open_engine, host.trouble
+    told: dict[str, Any] = {
+        "state": standing.state,
+        "message": standing.reason,
+        "host": standing.host or None,
+        "mine": standing.state == "mine",
+        "since": iso(standing.since) if standing.since else None,
+        "unchanged_seconds": round(standing.unchanged, 1),
+        "handing_over_to": engine.owner.handing_over_to if engine is not None else None,
+        "actions": _actions(host, standing),
+    }
+    return told if trouble is None else {**told, "state": "unreachable", "message": trouble.message, "actions": []}
+
+
+_UNSEEN: dict[str, Any] = {
+    "state": "unreachable",
+    "message": "",
+    "host": None,
+    "mine": False,
+    "since": None,
+    "unchanged_seconds": 0.0,
+    "handing_over_to": None,
+    "actions": [],
+}
 
 _UNKNOWN: dict[str, Any] = {
     "owner": None,

@@ -217,6 +217,10 @@ class WorkspaceHost:
 
         return status_at_rest(self.catalog.entries(), self.reader)
 
+    def automated_flows(self) -> dict[str, dict[str, Any]]:
+        """How each flow stands that starts by itself here; see AutomatedFlow.status. Costs no look at anything."""
+        return {} if self._automation is None else self._automation.states()
+
     def _engine_over(self) -> None:
         # On a thread of its own, for this one is the engine's, which is about to be closed.
         threading.Thread(target=self._begin_anew, name=f"over-{self.layout.workspace_id}", daemon=True).start()
@@ -376,6 +380,18 @@ class WorkspaceHost:
             return "mine"
         seen = self._observer.seen if self._observer is not None else None
         return "free" if seen is None else seen.state
+
+    @property
+    def seen_standing(self) -> Standing:
+        """The standing as this process knows it; only one that holds nothing has to look for it."""
+        own = self._ownership.own_standing if self._engine is not None else None
+        seen = self._observer.seen if self._observer is not None else None
+        return own or seen or self.standing
+
+    @property
+    def trouble(self) -> FlowsteadError | None:
+        """What keeps an observer from looking at the shared folder, such as a share that is away."""
+        return self._observer.trouble if self._observer is not None else None
 
     @property
     def machine_id(self) -> str:

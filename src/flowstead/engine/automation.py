@@ -186,6 +186,11 @@ class Automation:
 
     # -- how it stands -----------------------------------------------------------------------------------------
 
+    def states(self) -> dict[str, dict[str, Any]]:
+        """How each flow stands that starts by itself, by its name; none while nothing does."""
+        flows = dict(self._flows) if self._running else {}
+        return {name: flow.status() for name, flow in flows.items()}
+
     def status(self) -> dict[str, Any]:
         """Whether the workspace is automated, and how each flow stands; times as ISO 8601.
 
@@ -193,10 +198,9 @@ class Automation:
         broken, manual or off otherwise.
         """
         answer = status_at_rest(self._entries, self._engine.ledger.reader)
+        states = self.states()
         for row in answer["flows"]:
-            flow = self._flows.get(row["flow"])
-            if self._running and flow is not None:
-                row.update(flow.status())
+            row.update(states.get(row["flow"], {}))
         trouble = None if self._trouble is None else self._trouble.message
         return {**answer, "automated": self._running, "trouble": trouble, "active": self._engine.dispatcher.active}
 

@@ -83,7 +83,7 @@ class LedgerReader:
         rows = self.rows(sql.RUN_BY_ID, (run_id,))
         if not rows:
             raise RunNotFound(f"There is no run {run_id}.", run=run_id)
-        return self._runs(rows)[0]
+        return self.as_runs(rows)[0]
 
     def runs(
         self,
@@ -99,21 +99,22 @@ class LedgerReader:
             raise UsageError(f"There is no status {status!r}.", hint="One of: " + ", ".join(STATUSES))
         given = {"flow": flow, "status": status, "before": before}
         filters = {name: value for name, value in given.items() if value is not None}
-        return self._runs(self.rows(sql.newest_runs(filters), (*filters.values(), limit)), with_steps=with_steps)
+        return self.as_runs(self.rows(sql.newest_runs(filters), (*filters.values(), limit)), with_steps=with_steps)
 
-    def runs_by_id(self, run_ids: Iterable[str]) -> list[Run]:
+    def runs_by_id(self, run_ids: Iterable[str], *, with_steps: bool = True) -> list[Run]:
         """The runs of these ids, oldest first; ids that are gone are left out."""
-        return self._runs(self.rows(sql.RUNS_BY_ID, (json.dumps(list(run_ids)),)))
+        return self.as_runs(self.rows(sql.RUNS_BY_ID, (json.dumps(list(run_ids)),)), with_steps=with_steps)
 
     def lately_ended(self, events: int = 100) -> list[Run]:
         """Runs that ended for good, of those that the latest events tell of; without their steps."""
-        return self._runs(self.rows(sql.LATELY_ENDED, (events,)), with_steps=False)
+        return self.as_runs(self.rows(sql.LATELY_ENDED, (events,)), with_steps=False)
 
     def open_runs(self, flow: str | None = None, statuses: Sequence[str] = ("interrupted",)) -> list[str]:
         """Ids of runs in `statuses`, oldest first."""
         return [row[0] for row in self.rows(sql.OPEN_RUNS, (json.dumps(list(statuses)), flow, flow))]
 
-    def _runs(self, rows: list[tuple[Any, ...]], *, with_steps: bool = True) -> list[Run]:
+    def as_runs(self, rows: list[tuple[Any, ...]], *, with_steps: bool = True) -> list[Run]:
+        """Rows with RUN_COLUMNS as runs, in their order; with their steps and artifacts unless said otherwise."""
         ids = json.dumps([row[1] for row in rows])
         steps: dict[str, dict[int, tuple[Any, ...]]] = {}
         artifacts: dict[str, list[Artifact]] = {}

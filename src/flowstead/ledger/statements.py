@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 # -- runs -------------------------------------------------------------------------------------------------------
 
@@ -337,6 +337,86 @@ FORGET_RUN = (
 )
 # The newest event always stays, so that a number is never given twice.
 FORGET_EVENTS = "DELETE FROM events WHERE at < ? AND seq < (SELECT max(seq) FROM events)"
+
+# -- what pages show --------------------------------------------------------------------------------------------
+
+# Ids of runs begin with their time, so the index of ids counts what came since a moment.
+RUNS_SINCE = "SELECT count(*) FROM runs WHERE id >= ?"
+
+# The plus keeps SQLite from going through the runs in their order until one fits.
+NUMBERS_SINCE = "SELECT coalesce(min(+number), 0) FROM runs WHERE id >= ?"
+NUMBERS_UNTIL = "SELECT coalesce(max(+number), 0) FROM runs WHERE id < ?"
+
+QUEUED_BY_FLOW = "SELECT flow, count(*) FROM runs INDEXED BY runs_queued WHERE status = 'queued' GROUP BY flow"
+
+NEWEST_OF_FLOWS = """
+SELECT flow, number, runs.id, status, queued_at, started_at, finished_at, error, summary, version
+FROM json_each(?) AS wanted CROSS JOIN runs ON number IN (
+    SELECT number FROM runs INDEXED BY runs_by_flow WHERE flow = wanted.value ORDER BY number DESC LIMIT ?
+)
+"""
+
+NEWEST_IN = """
+SELECT number, id FROM runs WHERE status = ? ORDER BY number DESC LIMIT ?
+"""
+COUNT_IN = "SELECT count(*) FROM (SELECT 1 FROM runs WHERE status = ? LIMIT ?)"
+
+SEARCH_FILTERS = {
+    "flow": "flow = ?",
+    "statuses": "status IN (SELECT value FROM json_each(?))",
+    "group": "group_name = ?",
+    "trigger": "trigger = ?",
+    "since": "queued_at >= ?",
+    "until": "queued_at < ?",
+    "text": "(id LIKE ?1 ESCAPE '\\' OR source_path LIKE ?1 ESCAPE '\\' OR summary LIKE ?1 ESCAPE '\\')",
+}
+
+
+def search_runs(filters: Collection[str], *, counted: bool = False) -> str:
+    """Runs whose number is from ? to below ?, newest first, that pass the filters (names in SEARCH_FILTERS).
+
+    The parameters are the text, the two numbers, a value for each of the other filters in their order, and the limit.
+    """
+    # The text is the first parameter wherever it stands; without one, something has to stand in its place.
+    conditions = " AND ".join(SEARCH_FILTERS[name] for name in filters) or "1"
+    found = f"FROM runs WHERE ?1 IS NOT NULL AND number >= ?2 AND number < ?3 AND {conditions}"
+    if counted:
+        return f"SELECT count(*) FROM (SELECT 1 {found} LIMIT ?)"
+    return f"SELECT {RUN_COLUMNS} {found} ORDER BY number DESC LIMIT ?"
+
+
+STEP_ATTEMPTS = """
+SELECT step, attempt, status, started_at, finished_at, output_kind, output_path, rows, items_total, items_done,
+       items_failed, error, checkpoint IS NOT NULL
+FROM step_runs WHERE run_id = ? ORDER BY step, attempt
+"""
+
+STEP_DURATIONS = """
+SELECT step, finished_at - started_at FROM step_runs
+WHERE run_id IN (SELECT value FROM json_each(?)) AND status = 'succeeded' AND started_at IS NOT NULL
+"""
+
+STEP_COUNTS = "SELECT items_total, items_done, items_failed FROM step_runs WHERE run_id = ? AND step = ?"
+
+# `= 'succeeded'` is 0 for those that failed or were left out.
+ITEM_PAGE = """
+SELECT item, status, duration_us, error FROM items
+WHERE run_id = ? AND step = ? AND (status = 'succeeded') = ? AND item > ? ORDER BY item LIMIT ?
+"""
+
+VERSIONS_OF_FLOW = "SELECT digest, recorded_at FROM flow_versions WHERE flow = ? ORDER BY recorded_at DESC"
+VERSION_USES = """
+SELECT version, count(*), max(number), min(number) FROM (
+    SELECT version, number FROM runs INDEXED BY runs_by_flow WHERE flow = ? ORDER BY number DESC LIMIT ?
+) GROUP BY version
+"""
+VERSION_FLOW = "SELECT flow FROM flow_versions WHERE digest = ?"
+
+FILE_RUNS = "SELECT path, size, mtime_ns, status, run_id FROM file_state WHERE flow = ? AND root = ?"
+SOURCE_RUNS = """
+SELECT source_path, status, id FROM runs
+WHERE status IN (SELECT value FROM json_each(?)) AND +flow = ? AND source_root = ? ORDER BY number
+"""
 
 # -- published state --------------------------------------------------------------------------------------------
 

@@ -314,6 +314,18 @@ class Ownership:
         """Whether this process may act as the owner now."""
         return self._boottime() < self.deadline
 
+    @property
+    def own_standing(self) -> Standing | None:
+        """What `look` says of this process' own claim, by what it knows itself; None while it does not own.
+
+        `unchanged` is for how long the heartbeat has not been renewed.
+        """
+        mine = self._mine
+        age = self._boottime() - (self.deadline - self.times.deadline)
+        if mine is None or age >= self.times.deadline:
+            return None
+        return of_claim("mine", f"This machine owns it (pid {mine.pid}).", mine, max(0.0, age))
+
     def check(self) -> None:
         """Raises OwnershipLost when this process may not act as the owner (any more). Costs a look at the clock."""
         if self._boottime() >= self.deadline:
