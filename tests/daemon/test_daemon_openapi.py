@@ -258,6 +258,14 @@ def test_what_a_real_daemon_answers_is_what_it_says(
     for path in ("request-control", "withdraw-request", "takeover"):
         answer = served.get(f"/api/v1/workspaces/{key}/{path}", method="POST", body=b"{}", **served.bearer)
         contract.answer("POST", f"{WORKSPACE}/{path}", answer.json, answer.status)
+    here("GET", "/sources")
+    path = "flow_modules/new.py"
+    tag = here("POST", "/sources/create", {"path": path})["tag"]
+    here("POST", "/sources/check", {"path": path, "text": "def build(:\n"})
+    tag = here("POST", "/sources/write", {"path": path, "tag": tag, "text": "def build(:\n"})["tag"]
+    here("POST", "/sources/rename", {"path": path, "to": "flow_modules/newer.py", "tag": tag})
+    here("GET", "/sources/content", {"path": "flow_modules/newer.py"})
+    here("POST", "/sources/delete", {"path": "flow_modules/newer.py", "tag": tag})
     content = served.get(f"/api/v1/workspaces/{key}/files/content?path=inbox/a.csv", **served.bearer)
     assert content.body.startswith(b"city,count") and content.headers["accept-ranges"] == "bytes"
     ask("GET", "/api/v1/pool")

@@ -176,6 +176,37 @@ class Client:
         """Writes a file as it is to `target`."""
         self._transport.download("GET", "/files/content", {"path": path, "run_id": run_id}, target)
 
+    def sources(self) -> dict[str, Any]:
+        """What people edit: `{files, actions, refusal}`."""
+        return self._transport.request("GET", "/sources", {})
+
+    def source(self, path: str) -> dict[str, Any]:
+        """One file to be edited, with its text or cells and the `tag` of this version. Raises NotFound, UsageError."""
+        return self._transport.request("GET", "/sources/content", {"path": path})
+
+    def check_source(self, path: str, **fields: Any) -> list[dict[str, Any]]:
+        """What is wrong with a `text`, or `cells`, as typed; nothing of it is stored."""
+        return self._transport.request("POST", "/sources/check", {"path": path, **fields})["diagnostics"]
+
+    def write_source(self, path: str, tag: str, **fields: Any) -> dict[str, Any]:
+        """Saves the `text` or `cells` of a file whose `tag` was read; returns the new tag and what is wrong with it.
+
+        Raises TransitionRefused (`edit-conflict`, with the file as it is now), WorkspaceOwned.
+        """
+        return self._transport.request("POST", "/sources/write", {"path": path, "tag": tag, **fields})
+
+    def create_source(self, path: str, **fields: Any) -> dict[str, Any]:
+        """Makes a file, from a template unless `text` or `cells` are given. Raises TransitionRefused, UsageError."""
+        return self._transport.request("POST", "/sources/create", {"path": path, **fields})
+
+    def rename_source(self, path: str, to: str, tag: str) -> dict[str, Any]:
+        """Gives a file another name. Raises TransitionRefused (`file-exists`, `flow-in-use`), UsageError."""
+        return self._transport.request("POST", "/sources/rename", {"path": path, "to": to, "tag": tag})
+
+    def delete_source(self, path: str, tag: str) -> None:
+        """Deletes a file. Raises TransitionRefused (`edit-conflict`, `flow-in-use`)."""
+        self._transport.request("POST", "/sources/delete", {"path": path, "tag": tag})
+
     def table_page(self, path: str | None = None, **fields: Any) -> dict[str, Any]:
         """Rows of a table: `{columns, columns_total, rows, offset, total, cut}`.
 

@@ -15,10 +15,17 @@ from pydantic import ConfigDict, TypeAdapter, create_model
 
 from flowstead.daemon.fields import signature_of
 from flowstead.daemon.routes import Route, machine_routes, workspace_routes
-from flowstead.daemon.shapes import environments, errors, files, flows, machine, overview, pool, runs
+from flowstead.daemon.shapes import authoring, environments, errors, files, flows, machine, overview, pool, runs
 from flowstead.version import __version__
 
 ANSWERS: dict[str, Any] = {
+    "delete_source": authoring.DeletedSource,
+    "rename_source": authoring.SavedSource,
+    "create_source": authoring.SavedSource,
+    "write_source": authoring.SavedSource,
+    "check_source": authoring.Diagnostics,
+    "read_source": authoring.SourceContent,
+    "list_sources": authoring.SourceFiles,
     "check_flows": flows.CheckedFlows,
     "cancel_run": runs.Run,
     "close_workspace": machine.Closed,
@@ -82,6 +89,7 @@ TAGS = {
     "runs": "What ran, and what may be done with it.",
     "events": "What changes, as it changes.",
     "files": "Files, and tables by the page.",
+    "sources": "What people edit, and what is wrong with it.",
     "engine": "What starts by itself.",
     "environments": "What flows run in, as it is kept on this machine.",
     "pool": "Environments that are ready to be taken.",
