@@ -237,6 +237,8 @@ def test_what_a_real_daemon_answers_is_what_it_says(
         details = here("GET", "/runs/{run_id}", run_id=run_id)
         stream("GET", f"{WORKSPACE}/runs/{{run_id}}/log", {}, workspace=key, run_id=run_id)
     here("GET", "/overview")
+    here("GET", "/runs/{run_id}/log/lines", {"start": -5}, run_id=failed)
+    here("GET", "/runs/{run_id}/log/search", {"level": "error"}, run_id=failed)
     here("GET", "/standing")
     here("GET", "/engine")
     here("POST", "/engine/start")
@@ -309,6 +311,7 @@ def test_what_a_real_daemon_answers_is_what_it_says(
     untried = {
         "GET /api/v1/openapi.json",
         f"GET {WORKSPACE}/files/content",  # bytes, tried above
+        f"GET {WORKSPACE}/runs/{{run_id}}/log/download",
         f"POST {WORKSPACE}/tables/export",
         f"POST {WORKSPACE}/runs/{{run_id}}/sql",
     }

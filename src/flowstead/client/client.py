@@ -140,6 +140,21 @@ class Client:
         """Log lines; with `follow` until the run ends, None while nothing happens. Raises RunNotFound."""
         return self._transport.stream("GET", f"/runs/{run_id}/log", {"after": after, "follow": follow})
 
+    def log_lines(self, run_id: str, *, start: int = 0, limit: int = 200) -> dict[str, Any]:
+        """Lines by number, `{lines, start, end, total, exact}`; a negative `start` counts from the end."""
+        return self._transport.request("GET", f"/runs/{run_id}/log/lines", {"start": start, "limit": limit})
+
+    def search_log(self, run_id: str, **fields: Any) -> dict[str, Any]:
+        """Lines that match, `{lines, looked_from, looked_to, next, total}`.
+
+        Fields are step, level, text, start, backward and limit; go on from `next` until it is None.
+        """
+        return self._transport.request("GET", f"/runs/{run_id}/log/search", fields)
+
+    def save_log(self, run_id: str, target: BinaryIO, *, format: str = "ndjson") -> None:
+        """Writes the whole log to `target`, as `ndjson` or as `text`."""
+        self._transport.download("GET", f"/runs/{run_id}/log/download", {"format": format}, target)
+
     def cancel(self, run_id: str) -> dict[str, Any]:
         """Cancels; returns the run. Raises RunNotFound, TransitionRefused."""
         return self._transport.request("POST", f"/runs/{run_id}/cancel", {})

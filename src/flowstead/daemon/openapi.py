@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, create_model
 
 from flowstead.daemon.fields import signature_of
 from flowstead.daemon.routes import Route, machine_routes, workspace_routes
-from flowstead.daemon.shapes import authoring, environments, errors, files, flows, machine, overview, pool, runs
+from flowstead.daemon.shapes import authoring, environments, errors, files, flows, logs, machine, overview, pool, runs
 from flowstead.version import __version__
 
 ANSWERS: dict[str, Any] = {
@@ -78,6 +78,9 @@ ANSWERS: dict[str, Any] = {
     "take_from_pool": pool.PoolMember,
     "take_over": machine.Standing,
     "overview": overview.Overview,
+    "download_log": bytes,
+    "log_lines": logs.LogWindow,
+    "search_log": logs.LogHits,
     "use_environment": environments.Environment,
     "withdraw_request": machine.Standing,
 }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from flowstead.daemon.files.opening import Place, open_file
+from flowstead.model.home import home
 
+SECONDS_KEPT = 3600
 _DOCUMENT = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; form-action 'none'"
 
 
@@ -35,6 +38,19 @@ class FileAnswer:
     def sent(self) -> None:
         if self.temporary:
             self.path.unlink(missing_ok=True)
+
+
+def exports_folder() -> Path:
+    """Where temporary files wait until they are sent; those that never were to their end are removed here."""
+    folder = home() / "exports"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for entry in folder.iterdir():
+        try:
+            if time.time() - entry.stat().st_mtime > SECONDS_KEPT:
+                entry.unlink()
+        except OSError:
+            continue
+    return folder
 
 
 def headers_for(name: str, media_type: str, *, attached: bool) -> dict[str, str]:

@@ -13,7 +13,18 @@ from flowstead.daemon.routes.route import Route
 from flowstead.model.errors import NotFound
 
 OF_MACHINE = ("machine", "environments", "pool")
-OF_WORKSPACES = ("overview", "flows", "flow_environment", "runs", "events", "files", "authoring", "engine", "workspace")
+OF_WORKSPACES = (
+    "overview",
+    "flows",
+    "flow_environment",
+    "runs",
+    "logs",
+    "events",
+    "files",
+    "authoring",
+    "engine",
+    "workspace",
+)
 
 __all__ = ["OF_MACHINE", "OF_WORKSPACES", "Route", "find", "machine_routes", "workspace_routes"]
 

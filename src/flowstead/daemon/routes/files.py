@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from flowstead.daemon.files.answers import FileAnswer, headers_for
+from flowstead.daemon.files.answers import FileAnswer, exports_folder, headers_for
 from flowstead.daemon.files.listing import entries, look, text_of
 from flowstead.daemon.files.opening import Place
 from flowstead.daemon.files.places import resolve, shown, shown_path, source_roots
@@ -17,7 +17,6 @@ from flowstead.daemon.routes.route import Route
 from flowstead.daemon.workspace_host import WorkspaceHost
 from flowstead.model.errors import FlowsteadError, UsageError
 from flowstead.model.run import iso
-from flowstead.workspace.layout import home
 
 MOST_ENTRIES = 10_000
 MOST_ROWS = 10_000
@@ -203,11 +202,9 @@ def export_table(
         raise UsageError(f"There is no format {format!r}.", hint=f"One of: {', '.join(_EXPORTS)}")
     file = table_file(host, path=path, run_id=run_id, artifact=artifact, step=step, sheet=sheet, table=table)
     question = {"about": "export", "format": format, **_selection(sort, filters, columns), "file": file}
-    folder = home() / "exports"
 
     def take(written: Path) -> Place:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _remove_old(folder)
+        folder = exports_folder()
         name = f"{secrets.token_hex(8)}.{format}"
         os.replace(written, folder / name)
         return Place(os.path.realpath(folder), name)
@@ -215,18 +212,6 @@ def export_table(
     place = READERS.export(question, memory_mb=host.settings.preview_memory_mb, take=take)
     name = f"{Path(file['relative']).name.partition('.')[0] or 'table'}.{format}"
     return FileAnswer(place, _EXPORTS[format], headers_for(name, _EXPORTS[format], attached=True), temporary=True)
-
-
-def _remove_old(folder: Path) -> None:
-    """Exports that were never sent to their end."""
-    import time
-
-    for entry in folder.iterdir():
-        try:
-            if time.time() - entry.stat().st_mtime > 3600:
-                entry.unlink()
-        except OSError:
-            continue
 
 
 def _ask(host: WorkspaceHost, question: dict[str, Any], view: str | None = None) -> Any:
