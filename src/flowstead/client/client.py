@@ -15,6 +15,8 @@ class Transport(Protocol):
 
     def download(self, method: str, path: str, fields: dict[str, Any], target: BinaryIO) -> None: ...
 
+    def upload(self, method: str, path: str, fields: dict[str, Any], source: BinaryIO) -> Any: ...
+
     def close(self) -> None: ...
 
 
@@ -221,6 +223,13 @@ class Client:
     def delete_source(self, path: str, tag: str) -> None:
         """Deletes a file. Raises TransitionRefused (`edit-conflict`, `flow-in-use`)."""
         self._transport.request("POST", "/sources/delete", {"path": path, "tag": tag})
+
+    def upload(self, flow: str, file: str, source: BinaryIO, *, replace: bool = False) -> dict[str, Any]:
+        """Puts what `source` gives, as the file of that name, into the source folder of a flow: `{path, size, ...}`.
+
+        Raises FlowNotFound, FlowBroken, UsageError, TransitionRefused (`file-exists`), WorkspaceOwned, StorageError.
+        """
+        return self._transport.upload("POST", f"/flows/{flow}/upload", {"file": file, "replace": replace}, source)
 
     def table_page(self, path: str | None = None, **fields: Any) -> dict[str, Any]:
         """Rows of a table: `{columns, columns_total, rows, offset, total, cut}`.

@@ -128,6 +128,22 @@ class HttpTransport:
         finally:
             connection.close()
 
+    def upload(self, method: str, path: str, fields: Fields, source: BinaryIO) -> Any:
+        """Sends what `source` gives as the body, in pieces; the fields go with the address."""
+        connection = self._connection()
+        headers = {**self._headers(), "Content-Type": "application/octet-stream", "Transfer-Encoding": "chunked"}
+        try:
+            connection.request(method, self._address_of(path, fields), source, headers, encode_chunked=True)
+            response = connection.getresponse()
+            data = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise _lost(method, path, error) from error
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise error_from(data, response.headers.get("Flowstead-Error"))
+        return orjson.loads(data)
+
     def close(self) -> None:
         with self._lock:
             idle, self._idle = self._idle, []
@@ -159,18 +175,25 @@ class HttpTransport:
     def _ask(
         self, connection: http.client.HTTPConnection, method: str, path: str, fields: Fields
     ) -> http.client.HTTPResponse:
+        headers, body = self._headers(), None
+        if method != "GET":
+            body = orjson.dumps(fields)
+            headers["Content-Type"] = "application/json"
+        target = self._address_of(path, fields if method == "GET" else {})
+        connection.request(method, target, body, headers)
+        return connection.getresponse()
+
+    def _headers(self) -> dict[str, str]:
         headers = {"Accept": "*/*"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
-        target, body = quote(self._below + path), None
-        if method == "GET":
-            if given := {name: value for name, value in fields.items() if value is not None}:
-                target += "?" + urlencode({name: _in_query(value) for name, value in given.items()}, doseq=True)
-        else:
-            body = orjson.dumps(fields)
-            headers["Content-Type"] = "application/json"
-        connection.request(method, target, body, headers)
-        return connection.getresponse()
+        return headers
+
+    def _address_of(self, path: str, fields: Fields) -> str:
+        target = quote(self._below + path)
+        if given := {name: value for name, value in fields.items() if value is not None}:
+            target += "?" + urlencode({name: _in_query(value) for name, value in given.items()}, doseq=True)
+        return target
 
     def _open_stream(
         self, method: str, path: str, fields: Fields

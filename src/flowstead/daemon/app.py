@@ -26,6 +26,7 @@ from flowstead.daemon.failures import class_of, internal_error, status_of
 from flowstead.daemon.fields import signature_of
 from flowstead.daemon.files.answers import FileAnswer
 from flowstead.daemon.machine import Machine
+from flowstead.daemon.receiving import is_receiving, receive
 from flowstead.daemon.routes import Route, machine_routes, workspace_routes
 from flowstead.daemon.routes.route import Handler
 from flowstead.daemon.security import HEADERS, Security, launch_token_of
@@ -107,13 +108,13 @@ class App:
                 message = {**message, "headers": [*message["headers"], *more]}
             await send(message)
 
-        await answer(scope, _limited(receive), send_with_headers)
+        await answer(scope, _limited(scope, receive), send_with_headers)
 
 
 _HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
 
-def _limited(receive: Receive) -> Receive:
+def _limited(scope: Scope, receive: Receive) -> Receive:
     """Reads a request's body as far as it may go; what raises then is answered by `_on_http_error`."""
     read = 0
 
@@ -121,7 +122,7 @@ def _limited(receive: Receive) -> Receive:
         nonlocal read
         message = await receive()
         read += len(message.get("body", b""))
-        if read > MOST_BODY_BYTES:
+        if read > MOST_BODY_BYTES and not is_receiving(scope):
             raise HTTPException(413)
         return message
 
@@ -171,6 +172,8 @@ def _add(
     async def answer(request: Request, given: BaseModel, path_values: dict[str, str]) -> Response:
         if not route.streams:
             try:
+                if route.receives:
+                    return _json(await receive(request, lambda: call(path_values, given), limiter))
                 found = await anyio.to_thread.run_sync(call, path_values, given, limiter=limiter)
                 if isinstance(found, FileAnswer):
                     opened = await anyio.to_thread.run_sync(found.open, limiter=limiter)
@@ -190,7 +193,8 @@ def _add(
             raise
         return StreamAnswer(stream)
 
-    endpoint = _endpoint(answer, Fields, [*(["workspace"] if of_workspace else []), *values], route.method)
+    named = [*(["workspace"] if of_workspace else []), *values]
+    endpoint = _endpoint(answer, Fields, named, in_query=route.method == "GET" or route.receives)
     endpoint.__name__ = route.handler.__name__
     endpoint.__doc__ = route.handler.__doc__
     api.add_api_route(f"{prefix}{route.path}", endpoint, methods=[route.method], response_model=None)
@@ -200,7 +204,8 @@ def _endpoint(
     answer: Callable[[Request, Any, dict[str, str]], Awaitable[Response]],
     fields: type[BaseModel],
     values: list[str],
-    method: str,
+    *,
+    in_query: bool,
 ) -> Handler:
     """The function that FastAPI calls; what it takes is told by its signature."""
 
@@ -208,7 +213,7 @@ def _endpoint(
         return await answer(request, fields, path_values)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
-    if method == "GET":
+    if in_query:
         taken: Any = typing.Annotated[fields, Query()]
         default: Any = inspect.Parameter.empty
     else:

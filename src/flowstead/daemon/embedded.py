@@ -37,6 +37,16 @@ class EmbeddedTransport:
         finally:
             answer.sent()
 
+    def upload(self, method: str, path: str, fields: dict[str, Any], source: BinaryIO) -> Any:
+        receiver = self.request(method, path, fields)
+        try:
+            while piece := source.read(1 << 20):
+                receiver.write(piece)
+            return receiver.finish()
+        except BaseException:
+            receiver.abort()
+            raise
+
     def close(self) -> None:
         self._served.close()
 

@@ -19,6 +19,7 @@ from flowstead.daemon.shapes import authoring, environments, errors, files, flow
 from flowstead.version import __version__
 
 ANSWERS: dict[str, Any] = {
+    "upload_file": authoring.Uploaded,
     "delete_source": authoring.DeletedSource,
     "rename_source": authoring.SavedSource,
     "create_source": authoring.SavedSource,
@@ -127,6 +128,8 @@ without either was cut off: ask again with the last id as `after`, or as the hea
 
 Json = dict[str, Any]
 
+_BYTES: Json = {"type": "string", "format": "binary"}
+
 
 def describe() -> Json:
     """The whole document."""
@@ -155,7 +158,7 @@ def describe() -> Json:
             fields = found[f"fields {route.handler.__name__}"]["$ref"].rpartition("/")[2]
             # Fields of a query are described one by one, and what has none takes none.
             taken = found[f"fields {route.handler.__name__}"]
-            if route.method == "GET" or not definitions[fields].get("properties"):
+            if route.method == "GET" or route.receives or not definitions[fields].get("properties"):
                 taken = definitions.pop(fields)
             paths.setdefault(path, {})[route.method.lower()] = _operation(route, path, taken, found, example)
     _add_pages(paths, found["answer launch"], examples)
@@ -205,7 +208,7 @@ def _operation(route: Route, path: str, taken: Json, found: Json, example: Json)
         "parameters": parameters,
     }
     given: Json = example.get("request") or {}
-    if route.method == "GET":
+    if route.method == "GET" or route.receives:
         for name, each in taken.get("properties", {}).items():
             parameters.append(
                 {
@@ -221,6 +224,8 @@ def _operation(route: Route, path: str, taken: Json, found: Json, example: Json)
             "required": any(default is ... for _, default in fields.values()),
             "content": {"application/json": {"schema": taken, "example": given}},
         }
+    if route.receives:
+        operation["requestBody"] = {"required": True, "content": {"application/octet-stream": {"schema": _BYTES}}}
     operation["responses"] = {"200": _success(route, found, example)}
     for name, (status, *_) in ERRORS.items():
         if (name != "NotFound" or names) and (name != "Overloaded" or route.streams):

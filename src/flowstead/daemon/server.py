@@ -38,7 +38,7 @@ SECONDS_FOR_REQUEST = 10.0
 
 SECONDS_KEPT_ALIVE = 75
 SECONDS_STALLED = 60.0
-"""How long an answer other than a stream may lie there without a byte being taken."""
+"""How long an answer other than a stream may lie there without a byte being taken, or a file that is sent may pause."""
 
 MOST_HEADER_BYTES = 32 * 1024
 LONGEST_SOCKET_PATH = 100
@@ -202,7 +202,17 @@ class _Connection(H11Protocol):
 
     def _give_up(self) -> None:
         self._timer = None
-        self.transport.abort()
+        if self._is_bringing_a_file:
+            self._timer = self.loop.call_later(SECONDS_FOR_REQUEST, self._give_up)
+        else:
+            self.transport.abort()
+
+    @property
+    def _is_bringing_a_file(self) -> bool:
+        """Whether a large body is under way: bytes have come of late, or it is our disk that they wait for."""
+        if self.conn.their_state is not h11.SEND_BODY or not self.scope.get("state", {}).get("receives", False):
+            return False
+        return self.flow.read_paused or self.loop.time() - self._since < SECONDS_STALLED
 
     def _disarm(self) -> None:
         if self._timer is not None:

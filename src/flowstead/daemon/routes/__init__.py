@@ -21,6 +21,7 @@ OF_WORKSPACES = (
     "logs",
     "events",
     "files",
+    "uploads",
     "authoring",
     "engine",
     "workspace",

@@ -82,3 +82,14 @@ class SavedSource(TypedDict):
 
 class DeletedSource(TypedDict):
     deleted: str
+
+
+class Uploaded(TypedDict):
+    """A file that was put into the source folder of a flow; runs on it alone have this `source_path`."""
+
+    flow: str
+    path: str
+    size: int
+    replaced: bool
+    source_path: str
+    starts_by_itself: bool
