@@ -234,6 +234,9 @@ def test_what_a_real_daemon_answers_is_what_it_says(
     for name in FLOWS:
         here("GET", "/flows/{name}", {"runs": 3}, name=name)
     here("GET", "/runs", {"limit": 2})
+    here("GET", "/runs", {"status": "failed,cancelled", "text": "r_", "count": True, "steps": False})
+    here("POST", "/runs/cancel", {"ids": [failed, "r_absent"]})
+    here("POST", "/runs/retry", {"ids": [failed, "r_absent"]})
     for run_id in (totals, failed, slow["started"][0]):
         details = here("GET", "/runs/{run_id}", run_id=run_id)
         stream("GET", f"{WORKSPACE}/runs/{{run_id}}/log", {}, workspace=key, run_id=run_id)

@@ -124,10 +124,20 @@ class Client:
         return self._transport.request("POST", f"/flows/{flow}/start", fields)
 
     def runs(
-        self, *, flow: str | None = None, status: str | None = None, limit: int = 50, cursor: int | None = None
+        self,
+        *,
+        flow: str | None = None,
+        status: str | None = None,
+        limit: int = 50,
+        cursor: int | None = None,
+        **filters: Any,
     ) -> dict[str, Any]:
-        """A page `{runs, next}`, newest first."""
-        fields = {"flow": flow, "status": status, "limit": limit, "cursor": cursor}
+        """A page `{runs, next}`, newest first, that may be short while `next` is not None.
+
+        `status` is one or several with commas between; other filters are group, trigger, text, since and until. With
+        count=True the page also has `total` and `total_exact`; with steps=False runs come without steps and artifacts.
+        """
+        fields = {"flow": flow, "status": status, "limit": limit, "cursor": cursor, **filters}
         return self._transport.request("GET", "/runs", fields)
 
     def runs_by_id(self, ids: list[str]) -> list[dict[str, Any]]:
@@ -164,6 +174,14 @@ class Client:
     def retry(self, run_id: str, *, from_step: str | None = None) -> dict[str, Any]:
         """Starts a new run from an ended one; returns as `start` does. Raises RunNotFound, TransitionRefused."""
         return self._transport.request("POST", f"/runs/{run_id}/retry", {"from_step": from_step})
+
+    def cancel_runs(self, ids: list[str] | None = None, **filters: Any) -> dict[str, Any]:
+        """Cancels many runs, by ids or by filters as in `runs`: `{results: [{id, outcome, started, error}], next}`."""
+        return self._transport.request("POST", "/runs/cancel", {"ids": ids, **filters})
+
+    def retry_runs(self, ids: list[str] | None = None, **filters: Any) -> dict[str, Any]:
+        """Retries many runs, by ids or by filters as in `runs`; answers as cancel_runs does."""
+        return self._transport.request("POST", "/runs/retry", {"ids": ids, **filters})
 
     def resume(self, run_id: str | None = None) -> dict[str, Any]:
         """Lets one interrupted run, or all of them, go on; returns as `start` does."""

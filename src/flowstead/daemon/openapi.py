@@ -82,6 +82,8 @@ ANSWERS: dict[str, Any] = {
     "download_log": bytes,
     "log_lines": logs.LogWindow,
     "search_log": logs.LogHits,
+    "cancel_runs": runs.BatchResults,
+    "retry_runs": runs.BatchResults,
     "use_environment": environments.Environment,
     "withdraw_request": machine.Standing,
 }

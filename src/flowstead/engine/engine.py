@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -145,19 +145,23 @@ class Engine:
         Raises RunNotFound, and TransitionRefused when it has ended.
         """
         run = self.ledger.reader.run(run_id)
-        status = self.ledger.write(lambda tx: tx.cancel(run_id))
-        if status is None:
-            run = self.ledger.reader.run(run_id)
-            if run.status != "cancelling":
-                raise TransitionRefused(f"Run {run_id} has ended ({run.status}); there is nothing to cancel.")
-            return run
-        session = self.dispatcher.session(run_id)
-        if session is not None:
-            session.cancel("cancelled")
-        elif status == "cancelled":
-            self._log_end(run.id, run.flow, "cancelled")
+        status = self.cancel_each([run])[run_id]
+        run = self.ledger.reader.run(run_id)
+        if status is None and run.status != "cancelling":
+            raise TransitionRefused(f"Run {run_id} has ended ({run.status}); there is nothing to cancel.")
+        return run
+
+    def cancel_each(self, runs: Sequence[Run]) -> dict[str, str | None]:
+        """Cancels many runs in one commit; by id, the status that each has by that, None for one that had ended."""
+        statuses = self.ledger.write(lambda tx: {run.id: tx.cancel(run.id) for run in runs})
+        for run in runs:
+            session = self.dispatcher.session(run.id)
+            if session is not None and statuses[run.id] is not None:
+                session.cancel("cancelled")
+            elif statuses[run.id] == "cancelled":
+                self._log_end(run.id, run.flow, "cancelled")
         self.dispatcher.dispatch()
-        return self.ledger.reader.run(run_id)
+        return statuses
 
     def _log_end(self, run_id: str, flow: str, status: str, error: dict[str, Any] | None = None) -> None:
         try:

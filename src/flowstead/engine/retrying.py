@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowstead.catalog import FlowVersion
 from flowstead.engine.dispatcher import coded
 from flowstead.engine.starting import working
 from flowstead.ledger import Transaction
-from flowstead.model.errors import FlowNotFound, TransitionRefused, UsageError
+from flowstead.model.errors import FlowNotFound, FlowsteadError, RunNotFound, TransitionRefused, UsageError
 from flowstead.model.flow import StepSpec
 from flowstead.model.run import Run, RunRequest
 
 if TYPE_CHECKING:
     from flowstead.engine.engine import Engine
+
+Versions = dict[tuple[str, str], FlowVersion]
+"""What runs of a flow and a version are retried with, as far as that was looked up."""
 
 _OF_THE_RUN = ("run_id", "started_at_utc")
 
@@ -30,11 +34,58 @@ def retry(engine: Engine, run_id: str, from_step: str | None = None) -> str:
     `from_step` (a name, a label, or a number from 0). An interrupted run that could have gone on is cancelled.
     Raises RunNotFound, FlowBroken, UsageError (no such step), and TransitionRefused.
     """
-    reader = engine.ledger.reader
-    run = reader.run(run_id)
+    prepared = _prepare(engine, engine.ledger.reader.run(run_id), from_step, {})
+    return _start(engine, [prepared])[0]
+
+
+def retry_each(engine: Engine, run_ids: Sequence[str]) -> list[str | FlowsteadError]:
+    """Retries many runs in one commit: for each of them the id of the new run, or why there is none."""
+    found: list[str | FlowsteadError] = []
+    prepared: list[Prepared] = []
+    runs = {run.id: run for run in engine.ledger.reader.runs_by_id(run_ids)}
+    versions: Versions = {}
+    for run_id in run_ids:
+        run = runs.pop(run_id, None)
+        try:
+            if run is None:
+                raise RunNotFound(f"There is no run {run_id}, or it is named twice.", run=run_id)
+            prepared.append(_prepare(engine, run, None, versions))
+            found.append(prepared[-1].request.id)
+        except FlowsteadError as error:
+            found.append(error)
+    if prepared:
+        _start(engine, prepared)
+    return found
+
+
+def first_steps(run: Run, before: Sequence[StepSpec], now: Sequence[StepSpec]) -> list[StepSpec]:
+    """The steps of the plan of `now` from which a run that was made by the plan `before` may be retried."""
+    return list(now[: _finished(run, before, now) + 1])
+
+
+class Prepared(NamedTuple):
+    """A retry that can begin: what it gets from the run that it retries goes into the commit that queues it."""
+
+    request: RunRequest
+    take_over: Callable[[Transaction], None]
+
+
+def _start(engine: Engine, retries: Sequence[Prepared]) -> list[str]:
+    def take_over(tx: Transaction) -> None:
+        for each in retries:
+            each.take_over(tx)
+
+    started = engine.start_runs([each.request for each in retries], take_over=take_over)
+    return [run_id for run_id, _ in started]
+
+
+def _prepare(engine: Engine, run: Run, from_step: str | None, versions: Versions) -> Prepared:
+    """Plans the retry of a run and gives it its checkpoints; `versions` are those of flows that were looked at."""
+    reader, run_id = engine.ledger.reader, run.id
     if "retry" not in run.actions:
         raise TransitionRefused(f"Run {run_id} is {run.status}; only an ended run can be retried.")
-    version = _version(engine, run)
+    key = run.flow, run.version
+    version = versions[key] = versions.get(key) or _version(engine, run)
     steps = version.spec.steps
     taken = _finished(run, reader.spec(run.version).steps, steps)
     first = (0 if taken == len(steps) else taken) if from_step is None else _index(version, from_step)
@@ -66,7 +117,7 @@ def retry(engine: Engine, run_id: str, from_step: str | None = None) -> str:
         tx.copy_steps(run_id, request.id, outcomes, up_to=first)
         tx.note(request.id, metadata)
 
-    return engine.start_runs([request], take_over=take_over)[0][0]
+    return Prepared(request, take_over)
 
 
 def _version(engine: Engine, run: Run) -> FlowVersion:
@@ -78,7 +129,7 @@ def _version(engine: Engine, run: Run) -> FlowVersion:
     return engine.dispatcher.version(entry.digest or "")
 
 
-def _finished(run: Run, before: tuple[StepSpec, ...], now: tuple[StepSpec, ...]) -> int:
+def _finished(run: Run, before: Sequence[StepSpec], now: Sequence[StepSpec]) -> int:
     """How many of the first steps succeeded and stand in the plan as they did."""
     count = 0
     for done, old, new in zip(run.steps, before, now, strict=False):

@@ -123,6 +123,8 @@ class LedgerReader:
                 steps.setdefault(step[0], {})[step[1]] = step
             for run_id, name, kind, path, index, info in self.rows(sql.ARTIFACTS, (ids,)):
                 artifacts.setdefault(run_id, []).append(Artifact(name, kind, path, index, json.loads(info)))
+        if not with_steps:
+            return [_run(row, self.spec(row[3]), None, []) for row in rows]
         return [_run(row, self.spec(row[3]), steps.get(row[1], {}), artifacts.get(row[1], [])) for row in rows]
 
     # -- parts of a run ----------------------------------------------------------------------------------------
@@ -222,11 +224,13 @@ def _loads(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
-def _run(row: tuple[Any, ...], spec: FlowSpec, steps: dict[int, tuple[Any, ...]], artifacts: list[Artifact]) -> Run:
+def _run(
+    row: tuple[Any, ...], spec: FlowSpec, steps: dict[int, tuple[Any, ...]] | None, artifacts: list[Artifact]
+) -> Run:
     planned: list[StepRun] = []
-    for plan in spec.steps:
+    for plan in spec.steps if steps is not None else ():
         step = StepRun(plan.index, plan.name, plan.label, plan.kind)
-        done = steps.get(plan.index)
+        done = None if steps is None else steps.get(plan.index)
         if done is None:
             planned.append(step)
             continue

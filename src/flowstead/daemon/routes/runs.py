@@ -11,12 +11,14 @@ import orjson
 from flowstead.daemon.routes.route import SECONDS_BETWEEN_HEARTBEATS, Route
 from flowstead.daemon.workspace_host import WorkspaceHost
 from flowstead.engine.inbox import Inbox
-from flowstead.engine.retrying import retry
+from flowstead.engine.retrying import retry, retry_each
 from flowstead.engine.runlog import lines_from
-from flowstead.model.errors import TransitionRefused, UsageError, WorkspaceBusy
-from flowstead.model.run import ENDED
+from flowstead.ledger.pages import RunFilters, count_runs, find_runs
+from flowstead.model.errors import RunNotFound, TransitionRefused, UsageError, WorkspaceBusy
+from flowstead.model.run import ENDED, OPEN, Run
 
 MOST_ROWS = 1000
+SECONDS_TO_CHOOSE = 1.0
 
 
 def list_runs(
@@ -24,18 +26,62 @@ def list_runs(
     *,
     flow: str | None = None,
     status: str | None = None,
+    group: str | None = None,
+    trigger: str | None = None,
+    text: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
     limit: int = 50,
     cursor: int | None = None,
+    steps: bool = True,
+    count: bool = False,
 ) -> dict[str, Any]:
-    """A page of runs, newest first; `next` is the cursor of the page after it."""
+    """A page of runs, newest first, that pass every filter; `next` is the cursor of the page after it.
+
+    `status` is one or several with commas between; `text` is looked for in ids, source paths and summaries; `since` and
+    `until` are times (ISO 8601) between which a run was queued. Where few of many runs pass, a page may be short, or
+    even empty, and still have a `next`: go on from there. With `count`, `total` tells how many there are, which is
+    `total_exact` up to 10,000. Without `steps` runs come without steps and artifacts.
+    """
+    _check_limit(limit)
+    filters = _filters(flow, status, group, trigger, text, since, until)
+    found = find_runs(host.reader, filters, before=cursor, limit=limit, with_steps=steps)
+    answer: dict[str, Any] = {"runs": [run.as_dict() for run in host.as_seen(found.runs)], "next": found.next}
+    if count:
+        counted = count_runs(host.reader, filters)
+        answer["total"], answer["total_exact"] = counted.total, counted.exact
+    return answer
+
+
+def _filters(
+    flow: str | None,
+    status: str | None,
+    group: str | None,
+    trigger: str | None,
+    text: str | None,
+    since: str | None,
+    until: str | None,
+) -> RunFilters:
+    statuses = None if status is None else [each.strip() for each in status.split(",") if each.strip()]
+    return RunFilters(flow, statuses, group, trigger, text, _moment("since", since), _moment("until", until))
+
+
+def _moment(name: str, text: str | None) -> int | None:
+    """A time in microseconds since 1970."""
+    if text is None:
+        return None
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.fromisoformat(text)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"{name} is {text!r}.", hint="Give a time such as 2026-03-01T08:15:00Z.") from error
+
+
+def _check_limit(limit: int) -> None:
     if not 1 <= limit <= MOST_ROWS:
         raise UsageError(f"limit is {limit}.", hint=f"Give a number from 1 to {MOST_ROWS}.")
-    runs = host.reader.runs(flow=flow, status=status, before=cursor, limit=limit + 1)
-    more = len(runs) > limit
-    return {
-        "runs": [run.as_dict() for run in host.as_seen(runs[:limit])],
-        "next": runs[limit - 1].number if more else None,
-    }
 
 
 def show_run(host: WorkspaceHost, run_id: str) -> dict[str, Any]:
@@ -107,6 +153,101 @@ def retry_run(host: WorkspaceHost, run_id: str, *, from_step: str | None = None)
     return {"started": [retry(engine, full_id, from_step)], "resumed": [], "waiting": [], "after": after}
 
 
+def cancel_runs(
+    host: WorkspaceHost,
+    *,
+    ids: list[str] | None = None,
+    flow: str | None = None,
+    status: str | None = None,
+    group: str | None = None,
+    trigger: str | None = None,
+    text: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    limit: int = 100,
+) -> dict[str, Any]:
+    """Cancels many runs in one commit: those of `ids`, or the newest that pass filters as in list_runs.
+
+    Answers for each what came of it: `cancelled`, `cancelling` while it still works, `requested` of another process, or
+    `refused` with the error. With filters, `next` says that there may be more: ask again. Without `status` they choose
+    among the runs that can be cancelled.
+    """
+    filters = _filters(flow, status or ",".join((*OPEN, "interrupted")), group, trigger, text, since, until)
+    given = (flow, status, group, trigger, text, since, until)
+    runs, more, results = _chosen(host, ids, filters, limit, any(each is not None for each in given))
+    able = [run for run in runs if "cancel" in run.actions or run.status == "cancelling"]
+    outcomes: dict[str, str | None] = {}
+    if able and (host.holder is None or host.open_engine is not None):
+        engine = host.engine
+        outcomes = engine.cancel_each(able)
+    elif able:
+        inbox = Inbox(host.layout.inbox)
+        for run in able:
+            inbox.put({"action": "cancel", "run_id": run.id})
+            outcomes[run.id] = "requested"
+    for run in runs:
+        outcome = outcomes.get(run.id) or ("cancelling" if run.status == "cancelling" else None)
+        if outcome is not None:
+            results.append({"id": run.id, "outcome": outcome, "started": None, "error": None})
+            continue
+        ended = TransitionRefused(f"Run {run.id} has ended ({run.status}); there is nothing to cancel.")
+        results.append({"id": run.id, "outcome": "refused", "started": None, "error": ended.as_dict()})
+    return {"results": results, "next": more}
+
+
+def retry_runs(
+    host: WorkspaceHost,
+    *,
+    ids: list[str] | None = None,
+    flow: str | None = None,
+    status: str | None = None,
+    group: str | None = None,
+    trigger: str | None = None,
+    text: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    limit: int = 100,
+) -> dict[str, Any]:
+    """Retries many runs in one commit, each from its first step without an outcome: those of `ids`, or the newest that
+    pass filters as in list_runs.
+
+    Answers for each what came of it: `started`, with the id of the new run, or `refused` with the error. Without
+    `status` filters choose among the failed runs.
+    """
+    filters = _filters(flow, status or "failed", group, trigger, text, since, until)
+    given = (flow, status, group, trigger, text, since, until)
+    runs, more, results = _chosen(host, ids, filters, limit, any(each is not None for each in given))
+    started = retry_each(host.engine, [run.id for run in runs]) if runs else []
+    for run, outcome in zip(runs, started, strict=True):
+        if isinstance(outcome, str):
+            results.append({"id": run.id, "outcome": "started", "started": outcome, "error": None})
+        else:
+            results.append({"id": run.id, "outcome": "refused", "started": None, "error": outcome.as_dict()})
+    return {"results": results, "next": more}
+
+
+def _chosen(
+    host: WorkspaceHost, ids: list[str] | None, filters: RunFilters, limit: int, filtered: bool
+) -> tuple[list[Run], int | None, list[dict[str, Any]]]:
+    """The runs that are meant, whether there may be more, and results for ids that are none."""
+    _check_limit(limit)
+    if (ids is not None) == filtered:
+        raise UsageError("Name runs by `ids`, or choose them by filters.", hint="Give the one or the other.")
+    if ids is None:
+        # Whoever cancels or retries all of something waits a little longer for it.
+        found = find_runs(host.reader, filters, limit=limit, seconds=SECONDS_TO_CHOOSE, with_steps=False)
+        return host.as_seen(found.runs), found.next, []
+    if len(ids) > MOST_ROWS:
+        raise UsageError(f"There are {len(ids)} ids.", hint=f"Give at most {MOST_ROWS} at once.")
+    runs = {run.id: run for run in host.as_seen(host.reader.runs_by_id(ids, with_steps=False))}
+    missing = (RunNotFound(f"There is no run {each}.", run=each) for each in dict.fromkeys(ids) if each not in runs)
+    refused = [
+        {"id": error.detail["run"], "outcome": "refused", "started": None, "error": error.as_dict()}
+        for error in missing
+    ]
+    return [runs[each] for each in dict.fromkeys(ids) if each in runs], None, refused
+
+
 def resume_run(host: WorkspaceHost, run_id: str) -> dict[str, Any]:
     """Lets an interrupted run go on."""
     full_id = host.reader.run_id(run_id)
@@ -139,6 +280,8 @@ ROUTES = (
     Route("GET", "/runs", list_runs),
     Route("POST", "/runs/by-id", runs_by_id),
     Route("POST", "/runs/resume", resume_all),
+    Route("POST", "/runs/cancel", cancel_runs),
+    Route("POST", "/runs/retry", retry_runs),
     Route("GET", "/runs/{run_id}", show_run),
     Route("GET", "/runs/{run_id}/log", read_log, streams=True),
     Route("POST", "/runs/{run_id}/cancel", cancel_run),

@@ -6,7 +6,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from flowstead.daemon.shapes.errors import Failure
+from flowstead.daemon.shapes.errors import Error, Failure
 
 Status = Literal[
     "queued",
@@ -99,9 +99,27 @@ class RunDetails(Run):
 
 
 class RunPage(TypedDict):
-    """Runs, newest first; `next` is the cursor of the next page."""
+    """Runs, newest first; `next` is the cursor of the next page, `total` how many there are, or are at least."""
 
     runs: list[Run]
+    next: int | None
+    total: NotRequired[int]
+    total_exact: NotRequired[bool]
+
+
+class BatchResult(TypedDict):
+    """What came of one of many runs; `started` is the run that a retry began."""
+
+    id: str
+    outcome: Literal["cancelled", "cancelling", "requested", "started", "refused"]
+    started: str | None
+    error: Error | None
+
+
+class BatchResults(TypedDict):
+    """`next` is not null where filters chose as many runs as were asked for: there may be more."""
+
+    results: list[BatchResult]
     next: int | None
 
 
