@@ -31,6 +31,7 @@ _COMMANDS = (
     ("run", "flowstead.cli.starting:run", _FLOWS),
     ("up", "flowstead.cli.up:up", _FLOWS),
     ("preview", "flowstead.cli.preview:preview", _FLOWS),
+    ("web", "flowstead.cli.web:web", _FLOWS),
     ("runs", "flowstead.cli.runs:app", _RUNS),
     ("logs", "flowstead.cli.runs:logs", _RUNS),
     ("cancel", "flowstead.cli.runs:cancel", _RUNS),

@@ -240,7 +240,9 @@ def collect(*, dry_run: bool = False, json: bool = False, invocation: Call) -> i
     ]
     screen.table([Column("DIGEST"), Column("STEP"), Column("FREED", right=True), Column("WHY", least=20)], rows)
     if any(each["step"] == "cold" for each in collected):
-        screen.print(screen.paint("What is cold is deleted later (environment_grace), unless a flow asks for it.", "dim"))
+        screen.print(
+            screen.paint("What is cold is deleted later (environment_grace), unless a flow asks for it.", "dim")
+        )
     if dry_run:
         screen.print(screen.paint("Nothing was touched: this was a dry run.", "dim"))
     return 0

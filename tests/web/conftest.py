@@ -1,0 +1,80 @@
+"""The console in the system's Chromium, on a real daemon in a home of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from flowstead.client import MachineClient
+from flowstead.client.finding import transport_to
+from flowstead.client.launching import start_daemon
+from flowstead.daemon.console import is_built
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine")
+    if not is_built():
+        pytest.skip("the console is not built: Node.js 20.19 or later builds it")
+    from playwright.sync_api import sync_playwright
+
+    arguments = [*QUIET, "--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def machine(home: Path) -> Iterator[MachineClient]:
+    info = start_daemon(home)
+    with MachineClient(transport_to(info, home)) as machine:
+        machine.url = info.url  # type: ignore[attr-defined]
+        yield machine
+        machine.stop()
+
+
+class Console:
+    """A signed-in browser window; `told` is what the page complained of."""
+
+    def __init__(self, browser: Browser, machine: MachineClient, scheme: str = "light") -> None:
+        self.url: str = machine.url  # type: ignore[attr-defined]
+        self.told: list[str] = []
+        self.context = browser.new_context(viewport={"width": 1360, "height": 820}, color_scheme=scheme)  # type: ignore[arg-type]
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(20_000)
+        self.page.on("pageerror", lambda error: self.told.append(str(error)))
+        self.page.on("console", lambda line: self.told.append(line.text) if line.type == "error" else None)
+        self.asked: list[str] = []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(self.url + machine.launch_path())
+
+    def close(self) -> None:
+        self.context.close()
+
+
+@pytest.fixture
+def console(browser: Browser, machine: MachineClient, workspace: Any) -> Iterator[Any]:
+    """Opens windows on the workspace, in light or dark."""
+    windows: list[Console] = []
+
+    def window(scheme: str = "light") -> Console:
+        machine.open(workspace.root)
+        windows.append(Console(browser, machine, scheme))
+        return windows[-1]
+
+    yield window
+    for each in windows:
+        each.close()

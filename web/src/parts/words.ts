@@ -1,0 +1,33 @@
+/** Durations as people say them: 42 ms, 1.2 s, 3 m 04 s, 2 h 05 m. */
+export function duration(milliseconds: number | null | undefined): string {
+  if (milliseconds == null) return "";
+  if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
+  const seconds = milliseconds / 1000;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  const minutes = Math.floor(seconds / 60);
+  const two = (value: number) => String(Math.floor(value)).padStart(2, "0");
+  if (minutes < 60) return `${minutes} m ${two(seconds % 60)} s`;
+  return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} m`;
+}
+
+/** How long ago something was. */
+export function ago(at: string, now: number): string {
+  const seconds = Math.max(0, (now - Date.parse(at)) / 1000);
+  if (seconds < 5) return "just now";
+  if (seconds < 60) return `${Math.floor(seconds)} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ago`;
+  const days = Math.floor(seconds / 86_400);
+  return days === 1 ? "yesterday" : `${days} days ago`;
+}
+
+export function exact(at: string): string {
+  return new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+}
+
+export function count(number: number, noun: string, plural = `${noun}s`): string {
+  return `${number.toLocaleString()} ${number === 1 ? noun : plural}`;
+}
+
+/** The last eight characters tell runs apart. */
+export const shortId = (id: string): string => id.slice(-8);
