@@ -292,6 +292,8 @@ def test_what_a_real_daemon_answers_is_what_it_says(
         contract.answer("POST", f"/api/v1/pool/{path}", answer.json, answer.status)
     here("GET", "/flows/{name}/environment", name="totals")
     stream("POST", f"{WORKSPACE}/flows/{{name}}/environment", {}, workspace=key, name="totals")
+    ask("GET", "/api/v1/guides")
+    ask("GET", "/api/v1/guides/{name}", name="settings")
     ask("GET", "/api/v1/environments")
     ask("POST", "/api/v1/environments/collect", {"dry_run": True})
     body = b'{"pid": 1, "purpose": "kernel"}'
@@ -320,6 +322,7 @@ def test_what_a_real_daemon_answers_is_what_it_says(
         "GET /api/v1/openapi.json",
         f"GET {WORKSPACE}/files/content",  # bytes, tried above
         f"GET {WORKSPACE}/runs/{{run_id}}/log/download",
+        "GET /api/v1/guides/images/{name}",  # bytes, tried in test_daemon_guides.py
         f"POST {WORKSPACE}/tables/export",
         f"POST {WORKSPACE}/runs/{{run_id}}/sql",
     }

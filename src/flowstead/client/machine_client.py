@@ -95,6 +95,14 @@ class MachineClient:
         """Where a browser gets its session, once, within a minute: a path below the daemon's URL."""
         return self._transport.request("POST", "/launch-tokens", {})["path"]
 
+    def guides(self) -> list[dict[str, Any]]:
+        """The project's guides: `[{name, title, headings}]`."""
+        return self._transport.request("GET", "/guides", {})["guides"]
+
+    def guide(self, name: str) -> dict[str, Any]:
+        """One of them, with its Markdown as `text`. Raises NotFound."""
+        return self._transport.request("GET", f"/guides/{name}", {})
+
     def environments(self) -> dict[str, Any]:
         """Those there are: `{folder, size, environments}`, the last used first."""
         return self._transport.request("GET", "/environments", {})

@@ -15,10 +15,25 @@ from pydantic import ConfigDict, TypeAdapter, create_model
 
 from flowstead.daemon.fields import signature_of
 from flowstead.daemon.routes import Route, machine_routes, workspace_routes
-from flowstead.daemon.shapes import authoring, environments, errors, files, flows, logs, machine, overview, pool, runs
+from flowstead.daemon.shapes import (
+    authoring,
+    environments,
+    errors,
+    files,
+    flows,
+    logs,
+    machine,
+    overview,
+    pool,
+    runs,
+    settings,
+)
 from flowstead.version import __version__
 
 ANSWERS: dict[str, Any] = {
+    "guide_image": bytes,
+    "show_guide": settings.GuideText,
+    "list_guides": settings.Guides,
     "upload_file": authoring.Uploaded,
     "delete_source": authoring.DeletedSource,
     "rename_source": authoring.SavedSource,
@@ -96,6 +111,7 @@ TAGS = {
     "events": "What changes, as it changes.",
     "files": "Files, and tables by the page.",
     "sources": "What people edit, and what is wrong with it.",
+    "guides": "How to, as the project's guides tell it.",
     "engine": "What starts by itself.",
     "environments": "What flows run in, as it is kept on this machine.",
     "pool": "Environments that are ready to be taken.",
