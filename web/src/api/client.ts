@@ -4,6 +4,9 @@ import type { components, paths } from "./schema";
 export type Shape = components["schemas"];
 export type Run = Shape["Run"];
 export type Flow = Shape["Flow"];
+export type Overview = Shape["Overview"];
+export type FlowOverview = Shape["FlowOverview"];
+export type RunBar = Shape["RunBar"];
 export type Workspace = Shape["KnownWorkspace"];
 export type LogLine = Shape["LogLine"];
 

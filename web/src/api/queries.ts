@@ -17,6 +17,13 @@ export const health = queryOptions({
   staleTime: 60_000,
 });
 
+export const overview = (workspace: string) =>
+  queryOptions({
+    queryKey: [workspace, "overview"],
+    queryFn: () => take(api.GET("/api/v1/workspaces/{workspace}/overview", at(workspace))),
+    refetchInterval: 10_000,
+  });
+
 export const flows = (workspace: string) =>
   queryOptions({
     queryKey: [workspace, "flows"],
@@ -72,9 +79,15 @@ export function useLiveRows(workspace: string): void {
   const client = useQueryClient();
   useEffect(() => {
     const stream = streamOf(workspace);
+    // Many changes may come at once; what is counted over all of them is asked for at most twice a second.
+    let due: number | undefined;
     const unlisten = stream.listen((change) => {
       const row = runOf(change);
       if (row) put(client, workspace, row);
+      due ??= window.setTimeout(() => {
+        due = undefined;
+        void client.invalidateQueries({ queryKey: overview(workspace).queryKey });
+      }, 500);
     });
     // What happened while nobody listened is asked for, once the stream is there (again).
     const unwatch = stream.watch(() => {
@@ -83,6 +96,7 @@ export function useLiveRows(workspace: string): void {
     return () => {
       unlisten();
       unwatch();
+      window.clearTimeout(due);
     };
   }, [client, workspace]);
 }

@@ -3,7 +3,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { NavLink, Outlet, useNavigate, useParams } from "react-router";
 import { api, take } from "../api/client";
 import { useStanding } from "../api/live";
-import { engine, flows, health, standing, useLiveRows, workspaces } from "../api/queries";
+import { engine, health, overview, standing, useLiveRows, workspaces } from "../api/queries";
 import icon from "../icon.svg";
 import { Ago } from "../parts/Times";
 import { count } from "../parts/words";
@@ -129,15 +129,15 @@ function Engine({ workspace }: { workspace: string }) {
 
 function Foot({ workspace }: { workspace: string }) {
   const live = useStanding(workspace);
-  const all = useQuery(flows(workspace)).data?.flows;
+  const counts = useQuery(overview(workspace)).data?.counts;
   const version = useQuery(health).data;
-  const groups = new Set(all?.map((each) => each.group).filter(Boolean));
   return (
     <footer className="foot">
       <span className={live === "live" ? "state-succeeded" : "state-waiting"}>● {live}</span>
-      {all && (
+      {counts && (
         <span>
-          {count(all.length, "flow")} · {count(groups.size, "group")}
+          {count(counts.modules, "module")} · {count(counts.groups, "group")} · {count(counts.flows, "flow")} ·{" "}
+          {count(counts.runs, "run")} in {count(counts.days, "day")}
         </span>
       )}
       <span className="grow" />

@@ -1,9 +1,9 @@
 import { Link } from "react-router";
-import type { Run } from "../api/client";
+import type { RunBar } from "../api/client";
 import { duration } from "./words";
 
 /** One bar for each run, oldest first: its height is its duration, its colour its end. */
-export function Bars({ runs, workspace }: { runs: Run[]; workspace: string }) {
+export function Bars({ runs, workspace }: { runs: RunBar[]; workspace: string }) {
   const longest = Math.max(1, ...runs.map((run) => run.duration_ms ?? 0));
   return (
     <span className="bars">

@@ -1,5 +1,5 @@
 import { useSyncExternalStore } from "react";
-import { ago, duration, exact } from "./words";
+import { ago, ahead, duration, exact } from "./words";
 
 let now = Date.now();
 const watchers = new Set<() => void>();
@@ -33,4 +33,14 @@ export function Took({ from, to }: { from: string | null; to: string | null }) {
   const moment = useNow();
   if (!from) return null;
   return <>{duration((to ? Date.parse(to) : Math.max(moment, Date.parse(from))) - Date.parse(from))}</>;
+}
+
+/** How long until something is due, kept true. */
+export function Due({ at }: { at: string }) {
+  const moment = useNow();
+  return (
+    <time dateTime={at} title={exact(at)}>
+      {ahead(at, moment)}
+    </time>
+  );
 }

@@ -21,6 +21,15 @@ export function ago(at: string, now: number): string {
   return days === 1 ? "yesterday" : `${days} days ago`;
 }
 
+/** How long until something is due. */
+export function ahead(at: string, now: number): string {
+  const seconds = (Date.parse(at) - now) / 1000;
+  if (seconds < 60) return seconds < 5 ? "now" : `in ${Math.floor(seconds)} s`;
+  if (seconds < 3600) return `in ${Math.round(seconds / 60)} min`;
+  if (seconds < 172_800) return `in ${Math.round(seconds / 3600)} h`;
+  return `in ${Math.round(seconds / 86_400)} days`;
+}
+
 export function exact(at: string): string {
   return new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
 }
@@ -31,3 +40,11 @@ export function count(number: number, noun: string, plural = `${noun}s`): string
 
 /** The last eight characters tell runs apart. */
 export const shortId = (id: string): string => id.slice(-8);
+
+/** A path as people know it: from the workspace, or from the folder that it lies in. */
+export function place(path: string, root: string): string {
+  const above = root.slice(0, root.lastIndexOf("/"));
+  if (path === root) return ".";
+  if (path.startsWith(`${root}/`)) return path.slice(root.length + 1);
+  return above && path.startsWith(`${above}/`) ? path.slice(above.length + 1) : path;
+}
