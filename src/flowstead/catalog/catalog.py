@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,24 @@ PythonFor = Callable[[Path, bytes], str]
 def own_python(path: Path, source: bytes) -> str:
     """The interpreter that runs Flowstead, for any module."""
     return sys.executable
+
+
+Fingerprint = frozenset[tuple[str, int, int]]
+
+
+def fingerprint_of(layout: WorkspaceLayout) -> Fingerprint:
+    """What changes when a module or a helper does, without reading them."""
+    found: set[tuple[str, int, int]] = set()
+    for folder, _, names in os.walk(layout.flow_modules):
+        for name in names:
+            if name.endswith(_SUFFIXES):
+                path = os.path.join(folder, name)
+                try:
+                    status = os.stat(path)
+                except OSError:
+                    continue
+                found.add((path, status.st_size, status.st_mtime_ns))
+    return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +108,7 @@ class Catalog:
         self.layout = layout
         self.python_for = python_for
         self.time_limit = time_limit
+        self._seen: tuple[Fingerprint, float, list[CatalogEntry]] | None = None
 
     def entries(self, *, again: bool = False) -> list[CatalogEntry]:
         """Every flow, by name. Lasting errors are remembered; `again` looks at those modules anew.
@@ -104,6 +124,22 @@ class Catalog:
         if name not in modules:
             raise self._unknown(name, list(modules))
         return self._look({name: modules[name]}, True)[0]
+
+    def entries_within(self, seconds: float) -> list[CatalogEntry]:
+        """What `entries` gave within the last `seconds`, as long as no module's size or time has changed since.
+
+        For what is shown all the time: it costs a look at the names. A flow that waits for its environment is looked at
+        anew. Raises what `entries` raises.
+        """
+        # Before they are read: what changes meanwhile is seen at the next look.
+        fingerprint, now = fingerprint_of(self.layout), time.monotonic()
+        if self._seen is not None:
+            seen, at, entries = self._seen
+            if seen == fingerprint and now - at < seconds and all(entry.status != "pending" for entry in entries):
+                return entries
+        entries = self.entries()
+        self._seen = fingerprint, now, entries
+        return entries
 
     def path(self, name: str) -> Path:
         """The authored file of a flow; nothing of it is run. Raises FlowNotFound."""

@@ -5,11 +5,11 @@ module → catalog → AutomatedFlow (FileArrivals | Schedule) → engine.start_
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from flowstead.catalog.catalog import Fingerprint, fingerprint_of
 from flowstead.engine.arrivals import FileArrivals
 from flowstead.engine.automated_flow import AutomatedFlow
 from flowstead.engine.freshness import source_root
@@ -32,8 +32,6 @@ READ_MODULES = 60.0
 """Seconds between readings of all modules, whatever their sizes and times are."""
 SECONDS_TO_STOP = 0.5
 """How long a stop waits for threads; one that hangs on a share ends when it comes back, and starts nothing."""
-
-Fingerprint = frozenset[tuple[str, int, int]]
 
 
 class Automation:
@@ -67,7 +65,7 @@ class Automation:
             self._watcher = watcher = FolderWatcher()
             self._engine.resume_interrupted()
             self._engine.dispatcher.include_all()
-        seen = self._fingerprint()
+        seen = fingerprint_of(self._engine.layout)
         self._read_modules(watcher)
         with self._lifecycle:
             if self._is_on(watcher):
@@ -122,7 +120,7 @@ class Automation:
                 self._woken = False
             if not self._is_on(watcher) or engine.failure is not None:
                 return
-            found = self._fingerprint()
+            found = fingerprint_of(self._engine.layout)
             if found != seen or clock.monotonic() - read_at >= READ_MODULES:
                 read_at = clock.monotonic()
                 self._read_modules(watcher)
@@ -132,20 +130,6 @@ class Automation:
         with self._waking:
             self._woken = True
             self._waking.notify_all()
-
-    def _fingerprint(self) -> Fingerprint:
-        """What changes when a module or a helper does, without reading them."""
-        found: set[tuple[str, int, int]] = set()
-        for folder, _, names in os.walk(self._engine.layout.flow_modules):
-            for name in names:
-                if name.endswith((".py", ".ipynb")):
-                    path = os.path.join(folder, name)
-                    try:
-                        status = os.stat(path)
-                    except OSError:
-                        continue
-                    found.add((path, status.st_size, status.st_mtime_ns))
-        return frozenset(found)
 
     def _read_modules(self, watcher: FolderWatcher) -> None:
         try:

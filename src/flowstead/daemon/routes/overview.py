@@ -16,7 +16,10 @@ from flowstead.model.run import ACTIVE, Run, iso, now_us
 DAYS = 7
 RUNS_OF_EACH = 20
 MOST_NEEDS = 50
+SECONDS_BETWEEN_READINGS = 10.0
+"""For how long modules whose sizes and times stay what they are need not be read again."""
 _DAY = 86_400 * 1_000_000
+_AHEAD = frozenset(("queued", *ACTIVE))
 
 
 def overview(host: WorkspaceHost) -> dict[str, Any]:
@@ -26,7 +29,7 @@ def overview(host: WorkspaceHost) -> dict[str, Any]:
     run failed, and interrupted runs that do not go on by themselves.
     """
     reader = host.reader
-    entries = host.catalog.entries()
+    entries = host.catalog.entries_within(SECONDS_BETWEEN_READINGS)
     latest = latest_runs(reader, (entry.name for entry in entries), RUNS_OF_EACH)
     running = host.as_seen(reader.runs_by_id(reader.open_runs(statuses=ACTIVE)))
     active = {run.id: run for run in running if run.status in ACTIVE}
@@ -71,7 +74,7 @@ def _flow(
     at_rest = "broken" if spec is None else "manual" if mode == "manual" else "off"
     state = states.get(entry.name, {"state": at_rest, "condition": None, "since": None, "next_due": None})
     runs = [_bar(run, stopped) for run in latest]
-    ended = next((run for run in runs if run["status"] not in ("queued", *ACTIVE)), None)
+    last = next((run for run in latest if run.id in stopped or run.status not in _AHEAD), None)
     return {
         "name": entry.name,
         "label": spec.label if spec else entry.name,
@@ -82,7 +85,7 @@ def _flow(
         "trigger": spec.trigger.as_dict() if spec else None,
         "params": _needs_params(spec),
         **state,
-        "last": ended,
+        "last": None if last is None else _outcome(last, stopped),
         "runs": runs,
         "running": [progress(run) for run in active if run.flow == entry.name],
         "queued": queued,
@@ -95,19 +98,24 @@ def _needs_params(spec: FlowSpec | None) -> bool:
 
 
 def _bar(run: LatestRun, stopped: frozenset[str]) -> dict[str, Any]:
-    duration = None
-    if run.started_at is not None and run.finished_at is not None:
-        duration = max(0, (run.finished_at - run.started_at) // 1000)
+    began, ended = run.started_at, run.finished_at
     return {
         "id": run.id,
-        # It is under way by the ledger alone: who ran it is gone.
+        # One that is under way by the ledger alone was cut off: who ran it is gone.
         "status": "interrupted" if run.id in stopped else run.status,
+        "finished_at": iso(ended),
+        "duration_ms": None if began is None or ended is None else max(0, (ended - began) // 1000),
+    }
+
+
+def _outcome(run: LatestRun, stopped: frozenset[str]) -> dict[str, Any]:
+    error = run.error or {}
+    return {
+        **_bar(run, stopped),
         "queued_at": iso(run.queued_at),
         "started_at": iso(run.started_at),
-        "finished_at": iso(run.finished_at),
-        "duration_ms": duration,
         "summary": run.summary,
-        "error": None if run.error is None else {"message": run.error.get("message"), "step": run.error.get("step")},
+        "error": {"message": error.get("message"), "step": error.get("step")} if error else None,
     }
 
 

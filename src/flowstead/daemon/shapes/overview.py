@@ -24,7 +24,7 @@ class Counts(TypedDict):
     interrupted: int
 
 
-class BarError(TypedDict):
+class OutcomeError(TypedDict):
     message: str | None
     step: str | None
 
@@ -34,12 +34,17 @@ class RunBar(TypedDict):
 
     id: str
     status: Status
-    queued_at: str
-    started_at: str | None
     finished_at: str | None
     duration_ms: int | None
+
+
+class LastOutcome(RunBar):
+    """How the newest run ended that is not under way."""
+
+    queued_at: str
+    started_at: str | None
     summary: str | None
-    error: BarError | None
+    error: OutcomeError | None
 
 
 class ProgressStep(TypedDict):
@@ -81,7 +86,7 @@ class FlowOverview(TypedDict):
     condition: str | None
     since: str | None
     next_due: str | None
-    last: RunBar | None
+    last: LastOutcome | None
     runs: list[RunBar]
     running: list[Progress]
     queued: int
