@@ -83,4 +83,8 @@ def test_they_come_with_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text("utf-8"))
     included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    assert included["docs"] == "flowstead/daemon/guides"
+    shown = {
+        image for path in DOCS.glob("*.md") for image in re.findall(r"\]\((images/[^)]+)\)", path.read_text("utf-8"))
+    }
+    wanted = {*(path.name for path in DOCS.glob("*.md")), *shown}
+    assert included == {f"docs/{name}": f"flowstead/daemon/guides/{name}" for name in wanted}

@@ -294,6 +294,8 @@ def test_what_a_real_daemon_answers_is_what_it_says(
     stream("POST", f"{WORKSPACE}/flows/{{name}}/environment", {}, workspace=key, name="totals")
     ask("GET", "/api/v1/guides")
     ask("GET", "/api/v1/guides/{name}", name="settings")
+    tag = ask("GET", "/api/v1/settings")["tag"]
+    ask("POST", "/api/v1/settings", {"tag": tag, "changes": {"worker_slots": 2}})
     ask("GET", "/api/v1/environments")
     ask("POST", "/api/v1/environments/collect", {"dry_run": True})
     body = b'{"pid": 1, "purpose": "kernel"}'

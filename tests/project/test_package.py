@@ -40,7 +40,8 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
         for path in SOURCE.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
     }
-    assert packed == present
+    guides = {f"flowstead/daemon/guides/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+    assert packed == present | guides
     assert "flowstead/py.typed" in packed
     assert "flowstead/demo/data/flights-2013-01.csv.gz" in packed
 

@@ -103,6 +103,17 @@ class MachineClient:
         """One of them, with its Markdown as `text`. Raises NotFound."""
         return self._transport.request("GET", f"/guides/{name}", {})
 
+    def settings(self) -> dict[str, Any]:
+        """The settings of this machine: `{path, tag, problem, unknown, settings}`."""
+        return self._transport.request("GET", "/settings", {})
+
+    def change_settings(self, tag: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Changes settings.toml, of which `tag` was read; None means the default. Returns all settings as they are.
+
+        Raises UsageError naming a bad entry, TransitionRefused (`edit-conflict`).
+        """
+        return self._transport.request("POST", "/settings", {"tag": tag, "changes": changes})
+
     def environments(self) -> dict[str, Any]:
         """Those there are: `{folder, size, environments}`, the last used first."""
         return self._transport.request("GET", "/environments", {})

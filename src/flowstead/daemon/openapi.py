@@ -31,6 +31,8 @@ from flowstead.daemon.shapes import (
 from flowstead.version import __version__
 
 ANSWERS: dict[str, Any] = {
+    "change_settings": settings.MachineSettings,
+    "list_settings": settings.MachineSettings,
     "guide_image": bytes,
     "show_guide": settings.GuideText,
     "list_guides": settings.Guides,
@@ -112,6 +114,7 @@ TAGS = {
     "files": "Files, and tables by the page.",
     "sources": "What people edit, and what is wrong with it.",
     "guides": "How to, as the project's guides tell it.",
+    "settings": "What can be set on this machine.",
     "engine": "What starts by itself.",
     "environments": "What flows run in, as it is kept on this machine.",
     "pool": "Environments that are ready to be taken.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import cast
@@ -63,28 +64,72 @@ class Settings:
 
         Raises UsageError naming a bad entry.
         """
-        known = {field.name: field.default for field in fields(cls)}
-        values: dict[str, object] = {}
         path = home / "settings.toml"
-        for name, value in _read(path).items():
+        values = {**cls.of_file(read_text(path), path), **cls.of_environment(path)}
+        return cls(**values)  # type: ignore[arg-type]
+
+    @classmethod
+    def defaults(cls) -> dict[str, object]:
+        """Every setting, by name."""
+        return {field.name: field.default for field in fields(cls)}
+
+    @classmethod
+    def of_file(cls, text: str, path: Path) -> dict[str, object]:
+        """What `text`, of the settings.toml at `path`, sets. Raises UsageError naming a bad entry."""
+        return cls.check(parse(text, path), path)
+
+    @classmethod
+    def check(cls, entries: Mapping[str, object], path: Path) -> dict[str, object]:
+        """Entries of the settings.toml at `path` as values of settings. Raises UsageError naming a bad one."""
+        known = cls.defaults()
+        values: dict[str, object] = {}
+        for name, value in entries.items():
             if name not in known:
                 import difflib
 
                 near = difflib.get_close_matches(name, known, 1)
                 raise _bad(f"settings.toml: there is no setting {name!r}.", path, near[0] if near else None)
             values[name] = _checked(name, value, known[name], path, f"settings.toml: {name}")
-        for name, default in known.items():
-            text = os.environ.get(variable := f"FLOWSTEAD_{name.upper()}")
+        return values
+
+    @classmethod
+    def of_environment(cls, path: Path) -> dict[str, object]:
+        """What `FLOWSTEAD_<NAME>` of the environment sets. Raises UsageError naming a bad entry."""
+        values: dict[str, object] = {}
+        for name, default in cls.defaults().items():
+            text = os.environ.get(variable := variable_of(name))
             if text is not None:
                 values[name] = _checked(name, _from_text(text, default), default, path, variable)
-        return cls(**values)  # type: ignore[arg-type]
+        return values
 
 
-def _read(path: Path) -> dict[str, object]:
+def variable_of(name: str) -> str:
+    """The environment variable that sets a setting before settings.toml does."""
+    return f"FLOWSTEAD_{name.upper()}"
+
+
+def choices_of(name: str) -> tuple[str, ...]:
+    """What a setting may be, where these are few; empty for any other."""
+    return _CHOICES.get(name, ())
+
+
+def most_of(name: str) -> float:
+    """The largest number that a setting may be."""
+    return _MOST.get(name, 1e9)
+
+
+def read_text(path: Path) -> str:
+    """The text of settings.toml; empty where there is none. Raises UsageError where it is no text."""
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except OSError:
-        return {}
+        return ""
+    except UnicodeDecodeError as error:
+        raise _bad(f"settings.toml is not UTF-8: {error.reason}.", path) from error
+
+
+def parse(text: str, path: Path) -> dict[str, object]:
+    """What a text says as TOML, whether there are such settings or not. Raises UsageError."""
     import tomllib
 
     try:
@@ -125,7 +170,7 @@ def _checked(name: str, value: object, default: object, path: Path, where: str) 
             raise _bad(f"{where} is a text, not {value!r}.", path)
         return value
     allowed = (int, float) if isinstance(default, float) else (int,)
-    most = _MOST.get(name, 1e9)
+    most = most_of(name)
     if isinstance(value, bool) or not isinstance(value, allowed) or not 0 <= value <= most:
         kind = "number" if isinstance(default, float) else "whole number"
         limit = f"of at least 0 and at most {most}" if name in _MOST else "of at least 0"

@@ -12,7 +12,7 @@ from importlib import import_module
 from flowstead.daemon.routes.route import Route
 from flowstead.model.errors import NotFound
 
-OF_MACHINE = ("machine", "environments", "pool", "guides")
+OF_MACHINE = ("machine", "environments", "pool", "guides", "settings")
 OF_WORKSPACES = (
     "overview",
     "flows",
