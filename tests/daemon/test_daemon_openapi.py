@@ -240,6 +240,9 @@ def test_what_a_real_daemon_answers_is_what_it_says(
     for run_id in (totals, failed, slow["started"][0]):
         details = here("GET", "/runs/{run_id}", run_id=run_id)
         stream("GET", f"{WORKSPACE}/runs/{{run_id}}/log", {}, workspace=key, run_id=run_id)
+        here("GET", "/runs/{run_id}/steps", run_id=run_id)
+        here("GET", "/runs/{run_id}/items", {"step": 1, "limit": 1}, run_id=run_id)
+        here("GET", "/runs/{run_id}/error", run_id=run_id)
     here("GET", "/overview")
     here("GET", "/runs/{run_id}/log/lines", {"start": -5}, run_id=failed)
     here("GET", "/runs/{run_id}/log/search", {"level": "error"}, run_id=failed)

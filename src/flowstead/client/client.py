@@ -148,6 +148,18 @@ class Client:
         """One run, with its folder and the first failed items of its maps. Raises RunNotFound."""
         return self._transport.request("GET", f"/runs/{run_id}", {})
 
+    def run_steps(self, run_id: str) -> dict[str, Any]:
+        """Every attempt at every step, `{id, status, ..., steps: [{index, name, label, kind, attempts}]}`."""
+        return self._transport.request("GET", f"/runs/{run_id}/steps", {})
+
+    def run_items(self, run_id: str, step: int, **fields: Any) -> dict[str, Any]:
+        """A page of a map's items, those that failed first; fields are status, limit and cursor."""
+        return self._transport.request("GET", f"/runs/{run_id}/items", {"step": step, **fields})
+
+    def run_error(self, run_id: str, *, around: int = 5) -> dict[str, Any]:
+        """What went wrong, the author's own lines `around` it, and the steps from which the run can be retried."""
+        return self._transport.request("GET", f"/runs/{run_id}/error", {"around": around})
+
     def log(self, run_id: str, *, after: int = 0, follow: bool = False) -> Iterator[dict[str, Any] | None]:
         """Log lines; with `follow` until the run ends, None while nothing happens. Raises RunNotFound."""
         return self._transport.stream("GET", f"/runs/{run_id}/log", {"after": after, "follow": follow})

@@ -25,6 +25,7 @@ from flowstead.daemon.shapes import (
     machine,
     overview,
     pool,
+    run_details,
     runs,
     settings,
 )
@@ -101,6 +102,9 @@ ANSWERS: dict[str, Any] = {
     "search_log": logs.LogHits,
     "cancel_runs": runs.BatchResults,
     "retry_runs": runs.BatchResults,
+    "run_error": run_details.RunError,
+    "run_items": run_details.ItemPage,
+    "run_steps": run_details.RunSteps,
     "use_environment": environments.Environment,
     "withdraw_request": machine.Standing,
 }

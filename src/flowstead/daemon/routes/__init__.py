@@ -18,6 +18,7 @@ OF_WORKSPACES = (
     "flows",
     "flow_environment",
     "runs",
+    "run_details",
     "logs",
     "events",
     "files",
