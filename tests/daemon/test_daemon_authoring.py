@@ -379,6 +379,22 @@ def test_a_helper_is_checked_in_the_flows_that_mention_it(editor: Editor, worksp
     assert editor.check(alone, text="import missing_altogether\n") == []
 
 
+def test_who_misses_a_helper_is_told(editor: Editor, workspace: Any) -> None:
+    workspace.file("flow_modules/flow_helpers/dates.py", "def parse(text):\n    return text\n")
+    workspace.module("direct", "from flow_helpers.dates import parse\n" + _plain())
+    workspace.module("apart", _plain())
+    tag = editor.read("flow_modules/flow_helpers/dates.py")["tag"]
+    path, to = "flow_modules/flow_helpers/dates.py", "flow_modules/flow_helpers/days.py"
+    saved = editor.call("POST", "/sources/rename", path=path, to=to, tag=tag)
+    assert (saved["path"], saved["tag"]) == (to, tag)
+    found = one(saved["diagnostics"])
+    assert (found["flow"], found["line"], found["severity"]) == ("direct", 1, "error") and "dates" in found["message"]
+    saved = editor.write("flow_modules/direct.py", "from flow_helpers.days import parse\n" + _plain())
+    assert saved["diagnostics"] == []
+    gone = editor.call("POST", "/sources/delete", path=to, tag=tag)
+    assert (gone["deleted"], one(gone["diagnostics"])["flow"]) == (to, "direct")
+
+
 def _plain() -> str:
     return (
         "from flowstead import Flow\n\ndef build():\n    return Flow('x').step(first)\n\n"
@@ -474,7 +490,8 @@ def test_a_flow_with_runs_ahead_is_neither_deleted_nor_renamed(editor: Editor, w
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert editor.call("POST", "/sources/delete", path="flow_modules/slow.py", tag=tag) == {
-        "deleted": "flow_modules/slow.py"
+        "deleted": "flow_modules/slow.py",
+        "diagnostics": [],
     }
     assert not (workspace.flow_modules / "slow.py").exists()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +30,8 @@ def change(text: str, changes: Mapping[str, Any]) -> str:
 
     Raises UsageError (`settings-uneditable`) for a text that has to be changed by hand.
     """
+    import tomllib
+
     try:
         before = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

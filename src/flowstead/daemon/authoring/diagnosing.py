@@ -35,7 +35,7 @@ class Checks:
         self._newest: dict[str, int] = {}
         self._count = 0
 
-    def diagnose(self, host: WorkspaceHost, file: EditableFile, source: bytes) -> list[Diagnostic]:
+    def diagnose(self, host: WorkspaceHost, file: EditableFile, source: bytes | None) -> list[Diagnostic]:
         """What is wrong with `source` as the content of `file`; see `diagnose`.
 
         Raises FlowsteadError (`check-superseded`) when a newer check of the file was asked for before it began.
@@ -58,14 +58,15 @@ class Checks:
 CHECKS = Checks()
 
 
-def diagnose(host: WorkspaceHost, file: EditableFile, source: bytes) -> list[Diagnostic]:
+def diagnose(host: WorkspaceHost, file: EditableFile, source: bytes | None) -> list[Diagnostic]:
     """`[{file, flow, line, column, cell, severity, code, message, hint}]`; never raises what is wrong with the text.
 
-    A line is of `file`, or in a notebook of its cell (an id). A helper is checked in the flows that mention it.
+    A line is of `file`, or in a notebook of its cell (an id). A helper is checked in the flows that mention it; None
+    stands for one that was deleted.
     """
     try:
         if file.kind == "config":
-            return _toml(file, source)
+            return _toml(file, source or b"")
         require_trust(host.layout)
         return _describe(host, file, source)
     except FlowsteadError as error:
@@ -120,7 +121,7 @@ def _toml(file: EditableFile, source: bytes) -> list[Diagnostic]:
 # -- flows and helpers ---------------------------------------------------------------------------------------------
 
 
-def _describe(host: WorkspaceHost, file: EditableFile, source: bytes) -> list[Diagnostic]:
+def _describe(host: WorkspaceHost, file: EditableFile, source: bytes | None) -> list[Diagnostic]:
     layout = host.layout
     helpers = read_helpers(layout.flow_helpers)
     texts: dict[Path, bytes]
@@ -128,14 +129,16 @@ def _describe(host: WorkspaceHost, file: EditableFile, source: bytes) -> list[Di
     more: list[str] = []
     if file.kind == "helper":
         name = file.path.removeprefix("flow_modules/flow_helpers/")
-        helpers = HelperTree("edited", {**helpers.files, name: source})
+        files = {other: text for other, text in helpers.files.items() if other != name}
+        helpers = HelperTree("edited", files if source is None else {**files, name: source})
         texts, more = _mentioning(layout.flow_modules, helpers.files, name)
-        # A mistake in a helper that no flow imports shows when something does.
-        probe = layout.flow_modules / "check_of_a_helper.py"
-        module = name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-        texts[probe] = _PROBE.format(module=module).encode()
+        if source is not None:
+            # A mistake in a helper that no flow imports shows when something does.
+            probe = layout.flow_modules / "check_of_a_helper.py"
+            module = name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+            texts[probe] = _PROBE.format(module=module).encode()
     else:
-        texts = {layout.flow_modules / file.name: source}
+        texts = {} if source is None else {layout.flow_modules / file.name: source}
     found: list[Diagnostic] = []
     with staging(layout) as stage:
         shared = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from flowstead.daemon.authoring.diagnosing import CHECKS, Diagnostic, of_entry
@@ -145,12 +146,25 @@ def delete(host: WorkspaceHost, file: EditableFile, tag: str) -> None:
 
 def diagnostics_of(host: WorkspaceHost, file: EditableFile) -> list[Diagnostic]:
     """What is wrong with a file as it was just saved. What keeps it from being checked is told as one of them."""
-    try:
+
+    def look() -> list[Diagnostic]:
         content = file.read()
         if file.flow is None:
             return CHECKS.diagnose(host, file, content)
         # The catalog remembers what it finds, so that the lists of flows need not look again.
         return of_entry(host, host.catalog.entry(file.flow), content)
+
+    return _told(file, look)
+
+
+def left_behind(host: WorkspaceHost, file: EditableFile) -> list[Diagnostic]:
+    """What is wrong with the flows that mention a helper which is no longer there."""
+    return _told(file, lambda: CHECKS.diagnose(host, file, None)) if file.kind == "helper" else []
+
+
+def _told(file: EditableFile, look: Callable[[], list[Diagnostic]]) -> list[Diagnostic]:
+    try:
+        return look()
     except FlowsteadError as error:
         if error.code == "check-superseded":
             return []

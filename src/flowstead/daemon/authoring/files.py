@@ -168,12 +168,12 @@ def editable_files(layout: WorkspaceLayout) -> Iterator[dict[str, Any]]:
             }
 
 
-def refusal(host: WorkspaceHost) -> FlowsteadError | None:
-    """Why this machine changes nothing in the workspace now; None when it may."""
+def refusal(host: WorkspaceHost, *, seen: bool = False) -> FlowsteadError | None:
+    """Why this machine changes nothing in the workspace now, or, when it was `seen` last; None when it may."""
     if host.open_engine is not None:
         return None
     try:
-        standing = host.standing
+        standing = host.seen_standing if seen else host.standing
     except FlowsteadError as error:
         return error
     if standing.state in ("free", "mine"):

@@ -18,7 +18,7 @@ def list_sources(host: WorkspaceHost) -> dict[str, Any]:
     `actions` are those that this machine may take now; without any, `refusal` says why. A `linked` file lies elsewhere
     and is not edited here.
     """
-    error = refusal(host)
+    error = refusal(host, seen=True)
     return {
         "files": list(editable_files(host.layout)),
         "actions": ["write", "create", "rename", "delete"] if error is None else [],
@@ -88,19 +88,26 @@ def create_source(
 def rename_source(host: WorkspaceHost, *, path: str, to: str, tag: str) -> dict[str, Any]:
     """Gives a file another name of the same kind; answers as saving it does. A flow's history stays with its old name.
 
+    The diagnostics of a helper are also of the flows that still call it by the old one.
+
     Raises WorkspaceOwned, UsageError (`name-invalid`), TransitionRefused (`edit-conflict`, `file-exists`,
     `flow-in-use` while the flow has runs that are queued or under way).
     """
-    return _saved(host, editing.rename(host, editable_file(host.layout, path), to, tag), True)
+    file = editable_file(host.layout, path)
+    saved = _saved(host, editing.rename(host, file, to, tag), True)
+    return {**saved, "diagnostics": [*saved["diagnostics"], *editing.left_behind(host, file)]}
 
 
 def delete_source(host: WorkspaceHost, *, path: str, tag: str) -> dict[str, Any]:
-    """Deletes a file: `{deleted}`. The runs of a flow stay, with the versions that they ran.
+    """Deletes a file: `{deleted, diagnostics}`. The runs of a flow stay, with the versions that they ran.
+
+    The diagnostics of a helper are of the flows that it leaves broken.
 
     Raises WorkspaceOwned, TransitionRefused (`edit-conflict`, `flow-in-use`).
     """
-    editing.delete(host, editable_file(host.layout, path), tag)
-    return {"deleted": path}
+    file = editable_file(host.layout, path)
+    editing.delete(host, file, tag)
+    return {"deleted": path, "diagnostics": editing.left_behind(host, file)}
 
 
 def _saved(host: WorkspaceHost, file: EditableFile, check: bool) -> dict[str, Any]:

@@ -81,7 +81,10 @@ class SavedSource(TypedDict):
 
 
 class DeletedSource(TypedDict):
+    """A file that is gone, with what is wrong now where it is missed."""
+
     deleted: str
+    diagnostics: list[Diagnostic]
 
 
 class Uploaded(TypedDict):
