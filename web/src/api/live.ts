@@ -5,6 +5,9 @@ export type Change = Shape["Event"];
 type Listener = (change: Change) => void;
 export type Standing = "connecting" | "live" | "away";
 
+/** So many rows that changed last are kept, for answers that were on their way meanwhile. */
+const KEPT = 1000;
+
 /**
  * The changes of one workspace, as they happen. Tabs share one stream: whoever holds the lock reads it and passes on what
  * it brings, and when that tab is closed another one goes on from the last number that it saw.
@@ -15,6 +18,7 @@ class Stream {
   private readonly watchers = new Set<() => void>();
   private readonly channel: BroadcastChannel;
   private last: number | null = null;
+  private readonly rows = new Map<string, Change>();
 
   constructor(private readonly workspace: string) {
     this.channel = new BroadcastChannel(`flowstead:${workspace}`);
@@ -25,6 +29,19 @@ class Stream {
   listen(listener: Listener): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
+  }
+
+  /** The number of the last change that was seen. */
+  get seen(): number {
+    return this.last ?? 0;
+  }
+
+  /** Rows that came with an answer, each as it is now: changes after `since` are newer than what was asked for then. */
+  newest<R extends Run>(rows: R[], since: number): R[] {
+    return rows.map((row) => {
+      const change = this.rows.get(row.id);
+      return change?.row && change.seq > since ? { ...row, ...change.row } : row;
+    });
   }
 
   watch = (watcher: () => void): (() => void) => {
@@ -63,6 +80,12 @@ class Stream {
     }
     if (message.change) {
       this.last = Math.max(this.last ?? 0, message.change.seq);
+      if (message.change.row) {
+        this.rows.delete(message.change.row.id);
+        this.rows.set(message.change.row.id, message.change);
+        const [oldest] = this.rows.keys();
+        if (this.rows.size > KEPT && oldest !== undefined) this.rows.delete(oldest);
+      }
       for (const listener of this.listeners) listener(message.change);
     }
   }

@@ -55,23 +55,29 @@ export const PAGE = 100;
 export const runs = (workspace: string, filter: RunFilter) =>
   queryOptions({
     queryKey: [workspace, "runs", filter],
-    queryFn: () =>
-      take(
-        api.GET("/api/v1/workspaces/{workspace}/runs", {
-          params: { path: { workspace }, query: { ...filter, limit: PAGE } },
-        }),
-      ),
+    queryFn: async () => {
+      const stream = streamOf(workspace);
+      const since = stream.seen;
+      const query = { ...filter, limit: PAGE };
+      const page = await take(
+        api.GET("/api/v1/workspaces/{workspace}/runs", { params: { path: { workspace }, query } }),
+      );
+      return { ...page, runs: stream.newest(page.runs, since) };
+    },
+    refetchInterval: 15_000,
   });
 
 export const run = (workspace: string, runId: string) =>
   queryOptions({
     queryKey: [workspace, "run", runId],
-    queryFn: () =>
-      take(
-        api.GET("/api/v1/workspaces/{workspace}/runs/{run_id}", {
-          params: { path: { workspace, run_id: runId } },
-        }),
-      ),
+    queryFn: async () => {
+      const stream = streamOf(workspace);
+      const since = stream.seen;
+      const params = { path: { workspace, run_id: runId } };
+      const row = await take(api.GET("/api/v1/workspaces/{workspace}/runs/{run_id}", { params }));
+      // Race: it may have changed while the answer was on its way.
+      return stream.newest([row], since)[0] ?? row;
+    },
   });
 
 /** Lets what is shown follow what happens: each change brings the whole row. */
@@ -102,10 +108,7 @@ export function useLiveRows(workspace: string): void {
 }
 
 function put(client: QueryClient, workspace: string, row: Run): void {
-  const { queryKey } = run(workspace, row.id);
-  // Race: an answer that is on its way may be older than this change.
-  if (client.getQueryData(queryKey) === undefined) void client.invalidateQueries({ queryKey });
-  else client.setQueryData(queryKey, (known) => known && { ...known, ...row });
+  client.setQueryData(run(workspace, row.id).queryKey, (known) => known && { ...known, ...row });
   client.setQueriesData<{ runs: Run[]; next: number | null }>({ queryKey: [workspace, "runs"] }, (page) => {
     if (!page) return page;
     const index = page.runs.findIndex((each) => each.id === row.id);
