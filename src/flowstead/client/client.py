@@ -75,6 +75,22 @@ class Client:
         """
         return self._transport.stream("POST", f"/flows/{flow}/environment", {"kernel": kernel})
 
+    def durations(self, flow: str) -> dict[str, Any]:
+        """How long a flow and its steps took lately: `{runs, run, steps: [{index, name, label, took}]}`."""
+        return self._transport.request("GET", f"/flows/{flow}/durations", {})
+
+    def versions(self, flow: str) -> dict[str, Any]:
+        """The versions of a flow, the newest first: `{versions: [{digest, current, first_run_at, runs}], ...}`."""
+        return self._transport.request("GET", f"/flows/{flow}/versions", {})
+
+    def version(self, flow: str, digest: str) -> dict[str, Any]:
+        """The texts of a version as they were: `{texts: [{file, text, cut}]}`. Raises FlowNotFound."""
+        return self._transport.request("GET", f"/flows/{flow}/versions/{digest}", {})
+
+    def source_files(self, flow: str, **fields: Any) -> dict[str, Any]:
+        """A page of a flow's source files and what became of each; fields are state, text, limit, cursor and again."""
+        return self._transport.request("GET", f"/flows/{flow}/sources", fields)
+
     def doctor(self) -> list[dict[str, Any]]:
         """What is well and what is not on this machine and in this workspace: `[{name, status, message, hint}]`."""
         return self._transport.request("GET", "/doctor", {})["checks"]

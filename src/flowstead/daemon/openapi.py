@@ -20,6 +20,7 @@ from flowstead.daemon.shapes import (
     environments,
     errors,
     files,
+    flow_details,
     flows,
     logs,
     machine,
@@ -105,6 +106,10 @@ ANSWERS: dict[str, Any] = {
     "run_error": run_details.RunError,
     "run_items": run_details.ItemPage,
     "run_steps": run_details.RunSteps,
+    "flow_durations": flow_details.FlowDurations,
+    "list_source_files": flow_details.SourcePage,
+    "list_versions": flow_details.Versions,
+    "show_version": flow_details.VersionTexts,
     "use_environment": environments.Environment,
     "withdraw_request": machine.Standing,
 }

@@ -406,11 +406,10 @@ WHERE run_id = ? AND step = ? AND (status = 'succeeded') = ? AND item > ? ORDER 
 
 VERSIONS_OF_FLOW = "SELECT digest, recorded_at FROM flow_versions WHERE flow = ? ORDER BY recorded_at DESC"
 VERSION_USES = """
-SELECT version, count(*), max(number), min(number) FROM (
-    SELECT version, number FROM runs INDEXED BY runs_by_flow WHERE flow = ? ORDER BY number DESC LIMIT ?
+SELECT version, count(*) FROM (
+    SELECT version FROM runs INDEXED BY runs_by_flow WHERE flow = ? ORDER BY number DESC LIMIT ?
 ) GROUP BY version
 """
-VERSION_FLOW = "SELECT flow FROM flow_versions WHERE digest = ?"
 
 FILE_RUNS = "SELECT path, size, mtime_ns, status, run_id FROM file_state WHERE flow = ? AND root = ?"
 SOURCE_RUNS = """

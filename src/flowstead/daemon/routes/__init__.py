@@ -16,6 +16,7 @@ OF_MACHINE = ("machine", "environments", "pool", "guides", "settings")
 OF_WORKSPACES = (
     "overview",
     "flows",
+    "flow_details",
     "flow_environment",
     "runs",
     "run_details",
