@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -13,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from flowstead.daemon.authoring import editing
+from flowstead.daemon.authoring.diagnosing import MOST_AT_ONCE, Checks
+from flowstead.daemon.authoring.files import editable_file
 from flowstead.daemon.authoring.notebooks import cells_of, with_cells
 from flowstead.daemon.authoring.text import MOST_BYTES, encode
 from flowstead.daemon.routes import find
@@ -20,6 +24,7 @@ from flowstead.daemon.workspace_host import WorkspaceHost
 from flowstead.model.errors import (
     FlowsteadError,
     NotFound,
+    StorageError,
     TransitionRefused,
     UsageError,
     WorkspaceOwned,
@@ -257,6 +262,49 @@ def test_of_many_who_save_at_once_one_wins(editor: Editor, workspace: Any) -> No
     assert [each.name for each in path.parent.iterdir()] == ["rates.toml"], "nothing temporary is left"
 
 
+@pytest.mark.parametrize("moment", ["edited", "fsync"])
+@pytest.mark.parametrize("way", ["in place", "replaced"])
+def test_what_another_program_saves_meanwhile_is_kept(
+    editor: Editor, workspace: Any, monkeypatch: pytest.MonkeyPatch, moment: str, way: str
+) -> None:
+    path = workspace.file("config/rates.toml", "a = 1\n")
+    tag = editor.read("config/rates.toml")["tag"]
+    where: Any = editing if moment == "edited" else os
+    real = getattr(where, moment)
+
+    def meanwhile(*args: Any) -> Any:
+        monkeypatch.setattr(where, moment, real)
+        other = path.with_name("other") if way == "replaced" else path
+        other.write_text("a = 7\n")
+        os.replace(other, path)
+        return real(*args)
+
+    monkeypatch.setattr(where, moment, meanwhile)
+    with pytest.raises(TransitionRefused) as caught:
+        editor.write("config/rates.toml", "a = 2\n", tag=tag)
+    assert (caught.value.code, caught.value.detail["now"]["text"]) == ("edit-conflict", "a = 7\n")
+    assert path.read_text() == "a = 7\n" and [each.name for each in path.parent.iterdir()] == ["rates.toml"]
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was(
+    editor: Editor, workspace: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workspace.file("config/rates.toml", "a = 1\n")
+    tag = editor.read("config/rates.toml")["tag"]
+
+    def full(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert editor.call("GET", "/sources")["actions"], "this machine has its name by now"
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError) as caught:
+        editor.write("config/rates.toml", "a = 2\n", tag=tag)
+    assert (caught.value.code, path.read_text()) == ("disk-full", "a = 1\n")
+    with pytest.raises(StorageError):
+        editor.create("config/more.toml")
+    assert [each.name for each in path.parent.iterdir()] == ["rates.toml"]
+
+
 @pytest.mark.parametrize(
     ("before", "edited", "after"),
     [
@@ -343,6 +391,35 @@ def test_checking_what_is_typed_stores_nothing(editor: Editor, workspace: Any) -
     assert (found["flow"], found["line"], found["message"]) == ("unsaved", 1, "invalid syntax")
     assert path.read_text() == text and not (workspace.flow_modules / "unsaved.py").exists()
     assert list(editor.host.layout.versions.iterdir()) == []
+
+
+def test_of_checks_that_wait_only_the_newest_of_a_file_is_made(editor: Editor, workspace: Any) -> None:
+    checks = Checks()
+    file = editable_file(editor.host.layout, "config/rates.toml")
+    for _ in range(MOST_AT_ONCE):
+        checks._free.acquire()
+    told: list[Any] = []
+
+    def check(number: int) -> None:
+        try:
+            told.append(checks.diagnose(editor.host, file, b"a = \n" * number)[0]["line"])
+        except FlowsteadError as error:
+            told.append(error.code)
+
+    threads: list[threading.Thread] = []
+    for number in range(1, 6):
+        threads.append(threading.Thread(target=check, args=(number,)))
+        threads[-1].start()
+        deadline = time.monotonic() + 60
+        while checks._count < number:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+    for _ in range(MOST_AT_ONCE):
+        checks._free.release()
+    for thread in threads:
+        thread.join()
+    assert sorted(told, key=str) == [1, *["check-superseded"] * 4]
+    assert checks._newest == {}
 
 
 def test_toml_is_told_its_line(editor: Editor, workspace: Any) -> None:

@@ -89,6 +89,7 @@ class OpenFolder:
         self, name: str, content: bytes, *, mode: int | None = None, before: Callable[[], None] | None = None
     ) -> None:
         """Writes a file whole, onto the disk. With `before` it replaces one that is there, after calling that."""
+        self.tidy()
         opened, part = self.begin(mode)
         try:
             with self._telling(name), os.fdopen(opened, "wb") as file:

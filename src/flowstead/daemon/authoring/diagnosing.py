@@ -46,7 +46,7 @@ class Checks:
             mine = self._newest[key] = self._count
         try:
             with self._free:
-                if self._newest[key] != mine:
+                if self._newest.get(key) != mine:
                     raise FlowsteadError("A newer text of this file is being checked.", code="check-superseded")
                 return diagnose(host, file, source)
         finally:

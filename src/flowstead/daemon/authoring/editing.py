@@ -11,6 +11,7 @@ from typing import Any
 from flowstead.daemon.authoring.diagnosing import CHECKS, Diagnostic, of_entry
 from flowstead.daemon.authoring.files import (
     EditableFile,
+    absent,
     check_new_name,
     editable_file,
     existing,
@@ -73,23 +74,21 @@ def write(host: WorkspaceHost, file: EditableFile, tag: str, text: str | None, c
     """
     require_editing(host)
     with _WRITING, OpenFolder(file.folder) as folder:
+        # Before its content: what is saved from here on by another program changes one of the two.
+        status = folder.status(file.name)
         before = file.read()
         _expect(file, tag, before)
         content = edited(file, before, text, cells)
         if content == before:
             return tag
-        status = existing(file)
+        if status is None:
+            raise absent(file)
         if not status.st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
             raise FlowsteadError(f"{file.path} is read-only.", code="file-read-only", hint="Let it be written first.")
 
         def unchanged() -> None:
             # Race: another program may save the file between this look and the replacing, which takes microseconds.
-            now = folder.status(file.name)
-            if now is None or (now.st_ino, now.st_size, now.st_mtime_ns) != (
-                status.st_ino,
-                status.st_size,
-                status.st_mtime_ns,
-            ):
+            if _signature(folder.status(file.name)) != _signature(status):
                 _expect(file, tag, file.read())
 
         folder.put(file.name, content, mode=status.st_mode, before=unchanged)
@@ -187,6 +186,10 @@ def _expect(file: EditableFile, tag: str, content: bytes) -> None:
         hint="Compare the two, and save again on top of what is there now, or take that.",
         now=now,
     )
+
+
+def _signature(status: os.stat_result | None) -> tuple[int, ...]:
+    return () if status is None else (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _require_unused(host: WorkspaceHost, file: EditableFile) -> None:

@@ -20,7 +20,7 @@ from flowstead.workspace.layout import WorkspaceLayout
 
 LONGEST_PATH = 400
 LONGEST_NAME = 100
-MOST_NOTEBOOK_BYTES = 32 << 20
+MOST_NOTEBOOK_BYTES = 8 << 20
 _HELPERS = ("flow_modules", "flow_helpers")
 _NAME = re.compile(r"[^\W\d_]\w*")
 _WINDOWS = frozenset(
