@@ -430,6 +430,8 @@ def test_toml_is_told_its_line(editor: Editor, workspace: Any) -> None:
     assert found["message"] == "Invalid value."
     assert one(editor.check("config/rates.toml", text="a = 1\na = 2\n"))["line"] == 2
     assert one(editor.check("config/rates.toml", text="a = 1\nb = '"))["severity"] == "error"
+    (workspace.root / "config" / "odd.toml").write_bytes(b"a = 1\nb = '\xe4'\n")
+    assert one(editor.check("config/odd.toml"))["line"] == 2
     # What is saved is checked in the same way.
     assert one(editor.write("config/rates.toml", "a = \n")["diagnostics"])["line"] == 1
 
@@ -710,7 +712,17 @@ def test_a_cell_becomes_another_kind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{"cell_type": "x"}]}', '{"worksheets": []}']
+    "content",
+    [
+        '{"cells": [{"cell_type": "code", "source": "\\ud800"}]}',
+        "[" * 100_000,
+        "{",
+        "[]",
+        '{"cells": 3}',
+        '{"cells": [3]}',
+        '{"cells": [{"cell_type": "x"}]}',
+        '{"worksheets": []}',
+    ],
 )
 def test_what_is_no_notebook_is_told(editor: Editor, workspace: Any, content: str) -> None:
     workspace.file("flow_modules/book.ipynb", content)
@@ -740,3 +752,23 @@ def test_cells_that_are_none_are_refused(editor: Editor, workspace: Any, cells: 
     with pytest.raises(UsageError):
         editor.write("flow_modules/book.ipynb", text="x")
     assert path.read_bytes() == before
+
+
+def test_outputs_of_any_kind_survive(tmp_path: Path) -> None:
+    odd = json.loads(json.dumps(NOTEBOOK))
+    odd["cells"][1]["outputs"] = [{"text": "\ud83d", "data": {"n": float("nan"), "i": 10**300, "deep": [[[[1]]]]}}]
+    content = json.dumps(odd, indent=1).encode()
+    cells = cells_of(content, "x")
+    cells[3]["source"] = "x = 1"
+    back = json.loads(with_cells(content, cells, "x"))
+    assert json.dumps(back["cells"][1]) == json.dumps(odd["cells"][1])
+
+
+def test_a_large_output_stays(editor: Editor, workspace: Any) -> None:
+    large = json.loads(json.dumps(NOTEBOOK))
+    large["cells"][1]["outputs"] = [{"output_type": "display_data", "data": {"image/png": "x" * 6_000_000}}]
+    path = notebook(workspace, large)
+    cells = editor.read("flow_modules/book.ipynb")["cells"]
+    cells[3]["source"] += "\n"
+    editor.write("flow_modules/book.ipynb", cells=cells, check=False)
+    assert len(json.loads(path.read_text("utf-8"))["cells"][1]["outputs"][0]["data"]["image/png"]) == 6_000_000

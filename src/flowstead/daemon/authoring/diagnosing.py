@@ -107,6 +107,9 @@ def _toml(file: EditableFile, source: bytes) -> list[Diagnostic]:
 
     try:
         tomllib.loads(source.decode("utf-8-sig").replace("\r\n", "\n"))
+    except UnicodeDecodeError as error:
+        line = source.count(b"\n", 0, error.start) + 1
+        return [_diagnostic(file.path, None, "error", "file-not-text", f"Line {line} is not UTF-8.", "", line)]
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         found = _PLACE.search(str(error))
         message = _PLACE.sub("", str(error)).rstrip(".")

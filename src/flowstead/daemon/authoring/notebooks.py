@@ -51,7 +51,10 @@ def with_cells(content: bytes, cells: list[Cell], name: str) -> bytes:
         taken.add(wanted)
         made.append(_new(each, wanted if has_ids else None))
     notebook["cells"] = made
-    return _written(notebook, content)
+    try:
+        return _written(notebook, content)
+    except RecursionError:
+        raise _invalid(name, "it is nested too deeply") from None
 
 
 def new_notebook(*sources: tuple[str, str]) -> bytes:
@@ -72,8 +75,11 @@ def _parse(content: bytes, name: str) -> Any:
     if not isinstance(cells, list) or not all(isinstance(each, dict) for each in cells):
         raise _invalid(name, "it has no list of cells")
     for each in cells:
-        if each.get("cell_type") not in KINDS or _source(each) is None:
+        source = _source(each)
+        if each.get("cell_type") not in KINDS or source is None:
             raise _invalid(name, "it has a cell that is no code, Markdown or raw text")
+        if any("\ud800" <= letter <= "\udfff" for letter in source):
+            raise _invalid(name, "a cell holds characters that UTF-8 does not have")
     return notebook
 
 
@@ -133,12 +139,13 @@ def _written(notebook: Any, before: bytes) -> bytes:
     """As JSON in the manner of what the file held before."""
     text = before.decode("utf-8-sig")
     indent = _INDENT.match(text)
-    made = json.dumps(
-        notebook,
-        indent=None if indent is None else indent[1] or 0,
-        ensure_ascii=text.isascii() and "\\u" in text,
-        separators=(",", ": ") if indent is not None or '": ' in text[:200] else (",", ":"),
-    )
+    how: dict[str, Any] = {
+        "indent": None if indent is None else indent[1] or 0,
+        "separators": (",", ": ") if indent is not None or '": ' in text[:200] else (",", ":"),
+    }
+    made = json.dumps(notebook, ensure_ascii=text.isascii() and "\\u" in text, **how)
+    if any("\ud800" <= letter <= "\udfff" for letter in made):
+        made = json.dumps(notebook, **how)  # some output holds half a character, which only an escape can tell
     if text.endswith("\n"):
         made += "\n"
     if "\r\n" in text:
