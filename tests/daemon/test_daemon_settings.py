@@ -123,6 +123,7 @@ def test_the_first_change_makes_the_file(machine: MachineClient, home: Path) -> 
         {"parallel_groups": [1]},
         {"parallel_groups": {"a": 1}},
         {"environment_folder": 3},
+        {"environment_folder": "\ud800"},
         {"pool_uv": 21},
         {"absent": 1},
         {"absent": None},

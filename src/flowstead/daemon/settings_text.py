@@ -40,6 +40,8 @@ def change(text: str, changes: Mapping[str, Any]) -> str:
     changed = text
     for name, value in changes.items():
         changed = _changed(changed, name, value, newline)
+    if any("\ud800" <= letter <= "\udfff" for letter in changed):
+        raise UsageError("A value holds characters that UTF-8 does not have.", code="settings-invalid")
     expected = {**before, **changes}
     expected = {name: value for name, value in expected.items() if value is not None}
     try:
