@@ -244,6 +244,13 @@ def test_what_a_real_daemon_answers_is_what_it_says(
         here("GET", "/runs/{run_id}/items", {"step": 1, "limit": 1}, run_id=run_id)
         here("GET", "/runs/{run_id}/error", run_id=run_id)
     here("GET", "/overview")
+    stream(
+        "GET",
+        f"{WORKSPACE}/events",
+        {"after": slow["after"], "brief": True, "states": True},
+        lambda event: event["kind"] == "step",
+        workspace=key,
+    )
     here("GET", "/flows/{name}/durations", name="totals")
     version = here("GET", "/flows/{name}/versions", name="totals")["versions"][0]["digest"]
     here("GET", "/flows/{name}/versions/{digest}", name="totals", digest=version)

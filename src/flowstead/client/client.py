@@ -216,9 +216,11 @@ class Client:
         path = "/runs/resume" if run_id is None else f"/runs/{run_id}/resume"
         return self._transport.request("POST", path, {})
 
-    def events(self, *, after: int | None = None) -> Iterator[dict[str, Any] | None]:
+    def events(
+        self, *, after: int | None = None, brief: bool = False, states: bool = False
+    ) -> Iterator[dict[str, Any] | None]:
         """Changes in order, without end, None while nothing happens; see the route of this name."""
-        return self._transport.stream("GET", "/events", {"after": after})
+        return self._transport.stream("GET", "/events", {"after": after, "brief": brief, "states": states})
 
     def files(self, path: str = "", **fields: Any) -> dict[str, Any]:
         """A page of a folder, `{path, entries, next}`; fields are run_id, limit and cursor.

@@ -14,7 +14,7 @@ from typing import Any
 from flowstead.ledger import statements as sql
 from flowstead.ledger.connection import open_reader, translated
 from flowstead.model.errors import RunNotFound, UsageError
-from flowstead.model.flow import FlowSpec
+from flowstead.model.flow import FlowSpec, StepSpec
 from flowstead.model.run import STATUSES, Artifact, Run, StepRun
 
 
@@ -133,6 +133,12 @@ class LedgerReader:
         """Every attempt at every step, with checkpoints, in order (see STEP_RUNS for the columns)."""
         return self.rows(sql.STEP_RUNS, (run_id,))
 
+    def step(self, run_id: str, version: str, index: int, attempt: int) -> dict[str, Any] | None:
+        """One attempt at a step of a run of that version, as JSON; None when it is not on record."""
+        rows = self.rows(sql.STEP_RUN, (run_id, index, attempt))
+        plan = self.spec(version).steps
+        return _step(plan[index], rows[0]).as_dict() if rows and index < len(plan) else None
+
     def items(self, run_id: str, step: int) -> list[tuple[Any, ...]]:
         """`(item, status, value, file, error, duration_us)` of a map's recorded items."""
         return self.rows(sql.ITEMS, (run_id, step))
@@ -224,33 +230,35 @@ def _loads(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
+def _step(plan: StepSpec, done: tuple[Any, ...] | None) -> StepRun:
+    """A step of the plan, with what is on record of it (see STEP_RUNS_OF for the columns)."""
+    step = StepRun(plan.index, plan.name, plan.label, plan.kind)
+    if done is None:
+        return step
+    _, _, attempt, status, started, finished, kind, path, count, total, items_done, failed, _, error = done
+    return replace(
+        step,
+        status=status,
+        attempt=attempt,
+        started_at=started,
+        finished_at=finished,
+        items_total=total,
+        items_done=items_done,
+        items_failed=failed,
+        output_path=path,
+        output_kind=kind,
+        rows=count,
+        error=_loads(error),
+    )
+
+
 def _run(
     row: tuple[Any, ...], spec: FlowSpec, steps: dict[int, tuple[Any, ...]] | None, artifacts: list[Artifact]
 ) -> Run:
     planned: list[StepRun] = []
     for plan in spec.steps if steps is not None else ():
-        step = StepRun(plan.index, plan.name, plan.label, plan.kind)
         done = None if steps is None else steps.get(plan.index)
-        if done is None:
-            planned.append(step)
-            continue
-        _, _, attempt, status, started, finished, kind, path, count, total, items_done, failed, _, error = done
-        planned.append(
-            replace(
-                step,
-                status=status,
-                attempt=attempt,
-                started_at=started,
-                finished_at=finished,
-                items_total=total,
-                items_done=items_done,
-                items_failed=failed,
-                output_path=path,
-                output_kind=kind,
-                rows=count,
-                error=_loads(error),
-            )
-        )
+        planned.append(_step(plan, done))
     return Run(
         number=row[0],
         id=row[1],

@@ -190,6 +190,12 @@ SELECT run_id, step, attempt, status, started_at, finished_at, output_kind, outp
 FROM step_runs WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY run_id, step, attempt
 """
 
+STEP_RUN = """
+SELECT run_id, step, attempt, status, started_at, finished_at, output_kind, output_path, rows, items_total,
+       items_done, items_failed, NULL, error
+FROM step_runs WHERE run_id = ? AND step = ? AND attempt = ?
+"""
+
 # Which of these paths a step has given out.
 OUTPUTS_ON_RECORD = """
 SELECT DISTINCT output_path FROM step_runs WHERE output_path IN (SELECT value FROM json_each(?))

@@ -152,11 +152,16 @@ class LogLine(TypedDict):
 
 
 class Event(TypedDict):
-    """One change. A view is the fold `rows[kind][id] = row`; `row` is the run that it belongs to, as it is by now."""
+    """One change. A view is the fold `rows[kind][id] = row`; `row` is the run that it belongs to, as it is by now.
 
-    seq: int
+    In a brief stream a change of a step has it as `step`. What has no number has a `state`: of kind `standing` a
+    SeenStanding, of kind `engine` `{automated, flows}` with those flows whose state changed (null: no longer)."""
+
+    seq: int | None
     at: str
     kind: str
     id: str
     change: str
     row: Run | None
+    step: NotRequired[Step | None]
+    state: NotRequired[dict[str, Any]]
