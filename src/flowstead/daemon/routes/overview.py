@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from flowstead.catalog import CatalogEntry
@@ -98,14 +99,15 @@ def _needs_params(spec: FlowSpec | None) -> bool:
 
 
 def _bar(run: LatestRun, stopped: frozenset[str]) -> dict[str, Any]:
-    began, ended = run.started_at, run.finished_at
-    return {
-        "id": run.id,
-        # One that is under way by the ledger alone was cut off: who ran it is gone.
-        "status": "interrupted" if run.id in stopped else run.status,
-        "finished_at": iso(ended),
-        "duration_ms": None if began is None or ended is None else max(0, (ended - began) // 1000),
-    }
+    # One that is under way by the ledger alone was cut off: who ran it is gone.
+    return {**_drawn(run.id, "interrupted" if run.id in stopped else run.status, run.started_at, run.finished_at)}
+
+
+@lru_cache(maxsize=4096)
+def _drawn(run_id: str, status: str, began: int | None, ended: int | None) -> dict[str, Any]:
+    """A run as a bar; of those that a page shows, few are others the next time."""
+    duration = None if began is None or ended is None else max(0, (ended - began) // 1000)
+    return {"id": run_id, "status": status, "finished_at": iso(ended), "duration_ms": duration}
 
 
 def _outcome(run: LatestRun, stopped: frozenset[str]) -> dict[str, Any]:
