@@ -602,7 +602,7 @@ def test_an_observer_reads_and_changes_nothing(editor: Editor, workspace: Any) -
 
 NOTEBOOK = {
     "cells": [
-        {"cell_type": "markdown", "id": "intro", "metadata": {"tags": ["x"]}, "source": ["# Title\n", "text"]},
+        {"cell_type": "markdown", "id": "intro", "metadata": {"tags": ["x"]}, "source": ["# Ti", "tle\n", "text"]},
         {
             "cell_type": "code",
             "execution_count": 3,
