@@ -107,9 +107,9 @@ ANSWERS: dict[str, Any] = {
     "run_items": run_details.ItemPage,
     "run_steps": run_details.RunSteps,
     "flow_durations": flow_details.FlowDurations,
-    "list_source_files": flow_details.SourcePage,
     "list_versions": flow_details.Versions,
     "show_version": flow_details.VersionTexts,
+    "list_source_files": flow_details.SourcePage,
     "use_environment": environments.Environment,
     "withdraw_request": machine.Standing,
 }
@@ -383,3 +383,7 @@ def _add_pages(paths: dict[str, Json], launch_token: Json, examples: Json) -> No
             "responses": {"200": {"description": "The page.", "content": html}, **refused},
         }
     }
+
+
+if __name__ == "__main__":
+    print(json.dumps(describe()))

@@ -40,7 +40,7 @@ class Stream {
   newest<R extends Run>(rows: R[], since: number): R[] {
     return rows.map((row) => {
       const change = this.rows.get(row.id);
-      return change?.row && change.seq > since ? { ...row, ...change.row } : row;
+      return change && (change.seq ?? 0) > since ? { ...row, ...runOf(change) } : row;
     });
   }
 
@@ -79,10 +79,12 @@ class Stream {
       for (const watcher of this.watchers) watcher();
     }
     if (message.change) {
-      this.last = Math.max(this.last ?? 0, message.change.seq);
-      if (message.change.row) {
-        this.rows.delete(message.change.row.id);
-        this.rows.set(message.change.row.id, message.change);
+      const row = runOf(message.change);
+      // What is told of the workspace itself has no number: it is not on record, and comes again.
+      this.last = Math.max(this.last ?? 0, message.change.seq ?? 0);
+      if (row) {
+        this.rows.delete(row.id);
+        this.rows.set(row.id, message.change);
         const [oldest] = this.rows.keys();
         if (this.rows.size > KEPT && oldest !== undefined) this.rows.delete(oldest);
       }

@@ -80,6 +80,9 @@ export const run = (workspace: string, runId: string) =>
     },
   });
 
+/** What changes without a run: who owns the workspace, and what starts by itself. */
+const STATES = new Set<unknown>(["standing", "engine", "flows"]);
+
 /** Lets what is shown follow what happens: each change brings the whole row. */
 export function useLiveRows(workspace: string): void {
   const client = useQueryClient();
@@ -90,6 +93,7 @@ export function useLiveRows(workspace: string): void {
     const unlisten = stream.listen((change) => {
       const row = runOf(change);
       if (row) put(client, workspace, row);
+      else void client.invalidateQueries({ predicate: ({ queryKey: [of, what] }) => of === workspace && STATES.has(what) });
       due ??= window.setTimeout(() => {
         due = undefined;
         void client.invalidateQueries({ queryKey: overview(workspace).queryKey });

@@ -381,6 +381,101 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/guides": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Every guide with its headings: `{guides: [{name, title, headings: [{level, text, anchor}]}]}`.
+         * @description Every guide with its headings: `{guides: [{name, title, headings: [{level, text, anchor}]}]}`.
+         */
+        get: operations["list_guides"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/guides/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One guide as Markdown: `{name, title, headings, text}`.
+         * @description One guide as Markdown: `{name, title, headings, text}`.
+         *
+         *     In its text, `other.md#anchor` leads to another guide, and `images/NAME` to an image of /guides/images/NAME.
+         */
+        get: operations["show_guide"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/guides/images/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * An image that a guide shows.
+         * @description An image that a guide shows.
+         */
+        get: operations["guide_image"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * All settings: `{path, tag, problem, unknown, settings}`; the `tag` is given back when some are changed.
+         * @description All settings: `{path, tag, problem, unknown, settings}`; the `tag` is given back when some are changed.
+         *
+         *     A setting is `{name, value, default, file_value, set_by, variable, kind, choices, least, most, about, effect}`.
+         *     `set_by` is default, settings.toml or environment, which comes before the file. `effect` says when a change counts:
+         *     once the `workspace` is opened anew, or the `daemon` is started anew.
+         */
+        get: operations["list_settings"];
+        put?: never;
+        /**
+         * Changes settings.
+         * @description Changes settings.toml, `{name: value}`, null for the default; answers all settings, and the `changed` names.
+         *
+         *     They are checked together, and written together or not at all. Comments and order stay. Only when the file still is
+         *     the one named by `tag`: else `edit-conflict`, with the settings as they are now in `detail.now`.
+         *
+         *     Raises UsageError (`settings-invalid`, `settings-uneditable`), TransitionRefused, StorageError.
+         */
+        post: operations["change_settings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workspaces/{workspace}/overview": {
         parameters: {
             query?: never;
@@ -506,6 +601,97 @@ export interface paths {
          * @description One flow, or all, with remembered errors looked at anew, and warnings for what will go wrong when it runs.
          */
         get: operations["check_flows"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/flows/{name}/durations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How long a flow and each of its steps took in its last runs that succeeded, in milliseconds.
+         * @description How long a flow and each of its steps took in its last runs that succeeded, in milliseconds.
+         *
+         *     Steps are those of the version that ran last; a run of another plan counts as far as its steps stand where they do.
+         */
+        get: operations["flow_durations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/flows/{name}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The versions of a flow that have run here, and the one that the workspace has now; the newest first.
+         * @description The versions of a flow that have run here, and the one that the workspace has now; the newest first.
+         *
+         *     `runs` counts those of a version among the last 10,000 of the flow (`runs_exact` says that these are all).
+         */
+        get: operations["list_versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/flows/{name}/versions/{digest}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The texts of a version of a flow as they were: its module first, then its helpers.
+         * @description The texts of a version of a flow as they were: its module first, then its helpers.
+         *
+         *     Raises FlowNotFound (`version-missing`) for one that is not stored on this machine.
+         */
+        get: operations["show_version"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/flows/{name}/sources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The source files of a flow by path, and what became of each: fresh, changed, failed, never, queued, running or interrupted; `run` is the run that has it now, or had it last.
+         * @description The source files of a flow by path, and what became of each: fresh, changed, failed, never, queued, running or
+         *     interrupted; `run` is the run that has it now, or had it last.
+         *
+         *     `state` is one or several with commas between, `text` a part of the path. `counts` are those of all files. Pages of
+         *     a large source are cut from one look, which is kept for half a minute; `again` looks anew. `problem` tells why the
+         *     source cannot be looked at. Raises FlowBroken, FlowNotFound.
+         */
+        get: operations["list_source_files"];
         put?: never;
         post?: never;
         delete?: never;
@@ -765,6 +951,73 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workspaces/{workspace}/runs/{run_id}/steps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Every attempt at every step of a run, for a timeline: the steps of its plan in order, each with its attempts.
+         * @description Every attempt at every step of a run, for a timeline: the steps of its plan in order, each with its attempts.
+         *
+         *     `checkpoint` says of an attempt that its output was kept. One that a later attempt made void is `superseded`.
+         */
+        get: operations["run_steps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/runs/{run_id}/items": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The items of a map by pages, those that failed (or were left out) first; `step` is the number of the step.
+         * @description The items of a map by pages, those that failed (or were left out) first; `step` is the number of the step.
+         *
+         *     With `status` only those that succeeded, or only those that did not. Counts are those of the step's last attempt.
+         */
+        get: operations["run_items"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/runs/{run_id}/error": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What went wrong in a run, and where in the author's own text, as it was when the run was made.
+         * @description What went wrong in a run, and where in the author's own text, as it was when the run was made.
+         *
+         *     `source` has the line (`line`, from 1) with up to `around` lines before and after it; `changed` says that the module
+         *     is another by now. `retry_from` are the steps from which a retry can begin, the last one without repeating anything.
+         */
+        get: operations["run_error"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workspaces/{workspace}/runs/{run_id}/log/lines": {
         parameters: {
             query?: never;
@@ -844,6 +1097,11 @@ export interface paths {
          *
          *     A view is the fold `rows[kind][id] = row`. None comes out while nothing happens. Raises what stopped the engine,
          *     and FlowsteadError (`events-gone`) when not all of what came after that number is still there.
+         *
+         *     With `brief`, runs come without their steps and artifacts, and what is told of a step has it as `step`: of a run of
+         *     many steps each change costs no more than that. With `states` there also come items without a number, at first and
+         *     whenever they change: of kind `standing` (who owns the workspace) and `engine` (how the flows stand that start by
+         *     themselves), each with its `state`; they are not on record, so a stream that is taken up again begins with them.
          *
          *     The answer is a stream of server-sent events. Each `event: item` has one object of this schema as its `data`, and its
          *     `seq`, if it has one, as `id`. `event: end` says that nothing follows; `event: failure` brings an Error. One that stops
@@ -1061,6 +1319,33 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workspaces/{workspace}/flows/{name}/upload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Puts the body, as a file of the name `file`, into the source folder of a flow.
+         * @description Puts the body, as a file of the name `file`, into the source folder of a flow.
+         *
+         *     The answer is `{flow, path, size, replaced, source_path, starts_by_itself}`: runs on it have that `source_path`, or,
+         *     where a flow runs on its whole folder, none. The file is in place at once and whole, or not at all; one that is
+         *     there is replaced only with `replace`. A source folder below the workspace is made when it is not there yet.
+         *
+         *     Raises FlowNotFound, FlowBroken, WorkspaceOwned, UsageError (`upload-name-invalid`, `upload-type-refused`),
+         *     TransitionRefused (`file-exists`), FlowsteadError (`upload-no-source`), StorageError (`disk-full`).
+         */
+        post: operations["upload_file"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workspaces/{workspace}/sources": {
         parameters: {
             query?: never;
@@ -1191,6 +1476,8 @@ export interface paths {
          * Gives a file another name of the same kind; answers as saving it does.
          * @description Gives a file another name of the same kind; answers as saving it does. A flow's history stays with its old name.
          *
+         *     The diagnostics of a helper are also of the flows that still call it by the old one.
+         *
          *     Raises WorkspaceOwned, UsageError (`name-invalid`), TransitionRefused (`edit-conflict`, `file-exists`,
          *     `flow-in-use` while the flow has runs that are queued or under way).
          */
@@ -1211,39 +1498,14 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Deletes a file: `{deleted}`.
-         * @description Deletes a file: `{deleted}`. The runs of a flow stay, with the versions that they ran.
+         * Deletes a file: `{deleted, diagnostics}`.
+         * @description Deletes a file: `{deleted, diagnostics}`. The runs of a flow stay, with the versions that they ran.
+         *
+         *     The diagnostics of a helper are of the flows that it leaves broken.
          *
          *     Raises WorkspaceOwned, TransitionRefused (`edit-conflict`, `flow-in-use`).
          */
         post: operations["delete_source"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/workspaces/{workspace}/flows/{name}/upload": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Puts the body, as a file of the name `file`, into the source folder of a flow.
-         * @description Puts the body, as a file of the name `file`, into the source folder of a flow.
-         *
-         *     The answer is `{flow, path, size, replaced, source_path, starts_by_itself}`: runs on it have that `source_path`, or,
-         *     where a flow runs on its whole folder, none. The file is in place at once and whole, or not at all; one that is
-         *     there is replaced only with `replace`. A source folder below the workspace is made when it is not there yet.
-         *
-         *     Raises FlowNotFound, FlowBroken, WorkspaceOwned, UsageError (`upload-name-invalid`, `upload-type-refused`),
-         *     TransitionRefused (`file-exists`), FlowsteadError (`upload-no-source`), StorageError (`disk-full`).
-         */
-        post: operations["upload_file"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1539,6 +1801,40 @@ export interface components {
             };
         };
         /**
+         * Attempt
+         * @description One attempt at a step; `checkpoint` tells whether its output was kept.
+         */
+        Attempt: {
+            /** Attempt */
+            attempt: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "pending" | "running" | "waiting" | "succeeded" | "failed" | "cancelled" | "interrupted" | "superseded" | "skipped";
+            /** Started At */
+            started_at: string | null;
+            /** Finished At */
+            finished_at: string | null;
+            /** Duration Ms */
+            duration_ms: number | null;
+            /** Items Total */
+            items_total: number | null;
+            /** Items Done */
+            items_done: number | null;
+            /** Items Failed */
+            items_failed: number | null;
+            /** Output Kind */
+            output_kind: string | null;
+            /** Output Path */
+            output_path: string | null;
+            /** Rows */
+            rows: number | null;
+            /** Checkpoint */
+            checkpoint: boolean;
+            error: components["schemas"]["Failure"] | null;
+        };
+        /**
          * AutomatedFlow
          * @description How a flow stands; `condition` says in words what keeps it from starting by itself.
          */
@@ -1562,13 +1858,6 @@ export interface components {
             /** Next Due */
             next_due: string | null;
             last: components["schemas"]["Outcome"] | null;
-        };
-        /** BarError */
-        BarError: {
-            /** Message */
-            message: string | null;
-            /** Step */
-            step: string | null;
         };
         /**
          * BatchResult
@@ -1684,6 +1973,15 @@ export interface components {
             kind: "code" | "markdown" | "raw";
             /** Source */
             source: string;
+        };
+        /** ChangeSettingsFields */
+        ChangeSettingsFields: {
+            /** Tag */
+            tag: string;
+            /** Changes */
+            changes: {
+                [key: string]: unknown;
+            };
         };
         /** CheckSourceFields */
         CheckSourceFields: {
@@ -1890,10 +2188,15 @@ export interface components {
             /** Tag */
             tag: string;
         };
-        /** DeletedSource */
+        /**
+         * DeletedSource
+         * @description A file that is gone, with what is wrong now where it is missed.
+         */
         DeletedSource: {
             /** Deleted */
             deleted: string;
+            /** Diagnostics */
+            diagnostics: components["schemas"]["Diagnostic"][];
         };
         /**
          * Diagnostic
@@ -2013,10 +2316,13 @@ export interface components {
         /**
          * Event
          * @description One change. A view is the fold `rows[kind][id] = row`; `row` is the run that it belongs to, as it is by now.
+         *
+         *     In a brief stream a change of a step has it as `step`. What has no number has a `state`: of kind `standing` a
+         *     SeenStanding, of kind `engine` `{automated, flows}` with those flows whose state changed (null: no longer).
          */
         Event: {
             /** Seq */
-            seq: number;
+            seq: number | null;
             /** At */
             at: string;
             /** Kind */
@@ -2026,6 +2332,11 @@ export interface components {
             /** Change */
             change: string;
             row: components["schemas"]["Run"] | null;
+            step?: components["schemas"]["Step"] | null;
+            /** State */
+            state?: {
+                [key: string]: unknown;
+            };
         };
         /** ExportTableFields */
         ExportTableFields: {
@@ -2287,6 +2598,19 @@ export interface components {
             runs: components["schemas"]["Run"][];
         };
         /**
+         * FlowDurations
+         * @description How long the last `runs` runs that succeeded took, and each step of the latest plan in them.
+         */
+        FlowDurations: {
+            /** Flow */
+            flow: string;
+            /** Runs */
+            runs: number;
+            run: components["schemas"]["Spread"] | null;
+            /** Steps */
+            steps: components["schemas"]["StepDuration"][];
+        };
+        /**
          * FlowEnvironment
          * @description What a flow runs in. `file` is what decided, null where nothing says what it needs: then it runs in the
          *     interpreter that runs Flowstead. `environment` is null while it was never built.
@@ -2343,7 +2667,7 @@ export interface components {
             since: string | null;
             /** Next Due */
             next_due: string | null;
-            last: components["schemas"]["RunBar"] | null;
+            last: components["schemas"]["LastOutcome"] | null;
             /** Runs */
             runs: components["schemas"]["RunBar"][];
             /** Running */
@@ -2382,12 +2706,40 @@ export interface components {
              */
             kind?: string | null;
         };
+        /**
+         * GuideText
+         * @description A guide as Markdown.
+         */
+        GuideText: {
+            /** Name */
+            name: string;
+            /** Title */
+            title: string;
+            /** Headings */
+            headings: components["schemas"]["Heading"][];
+            /** Text */
+            text: string;
+        };
+        /** Guides */
+        Guides: {
+            /** Guides */
+            guides: components["schemas"]["ListedGuide"][];
+        };
         /** HandOverLeaseFields */
         HandOverLeaseFields: {
             /** Path */
             path: string;
             /** Pid */
             pid: number;
+        };
+        /** Heading */
+        Heading: {
+            /** Level */
+            level: number;
+            /** Text */
+            text: string;
+            /** Anchor */
+            anchor: string;
         };
         /** Health */
         Health: {
@@ -2416,6 +2768,35 @@ export interface components {
             command?: string;
             /** Since */
             since?: number;
+        };
+        /**
+         * Item
+         * @description One item of a map; `item` counts from 0.
+         */
+        Item: {
+            /** Item */
+            item: number;
+            /** Status */
+            status: string;
+            /** Duration Ms */
+            duration_ms: number;
+            error: components["schemas"]["Failure"] | null;
+        };
+        /**
+         * ItemPage
+         * @description Items, those that failed first; `next` is the cursor of the next page.
+         */
+        ItemPage: {
+            /** Items */
+            items: components["schemas"]["Item"][];
+            /** Items Total */
+            items_total: number | null;
+            /** Items Done */
+            items_done: number | null;
+            /** Items Failed */
+            items_failed: number | null;
+            /** Next */
+            next: string | null;
         };
         /**
          * Killed
@@ -2449,6 +2830,30 @@ export interface components {
             selected: boolean;
         };
         /**
+         * LastOutcome
+         * @description How the newest run ended that is not under way.
+         */
+        LastOutcome: {
+            /** Id */
+            id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "starting" | "running" | "waiting" | "cancelling" | "succeeded" | "failed" | "rejected" | "cancelled" | "interrupted";
+            /** Finished At */
+            finished_at: string | null;
+            /** Duration Ms */
+            duration_ms: number | null;
+            /** Queued At */
+            queued_at: string;
+            /** Started At */
+            started_at: string | null;
+            /** Summary */
+            summary: string | null;
+            error: components["schemas"]["OutcomeError"] | null;
+        };
+        /**
          * LaunchToken
          * @description `path` is what a browser opens, below this server's address.
          */
@@ -2459,6 +2864,18 @@ export interface components {
             path: string;
             /** Seconds */
             seconds: number;
+        };
+        /**
+         * ListedGuide
+         * @description A guide; links name its headings by their anchors.
+         */
+        ListedGuide: {
+            /** Name */
+            name: string;
+            /** Title */
+            title: string;
+            /** Headings */
+            headings: components["schemas"]["Heading"][];
         };
         /**
          * LogHits
@@ -2515,6 +2932,23 @@ export interface components {
             total: number;
             /** Exact */
             exact: boolean;
+        };
+        /**
+         * MachineSettings
+         * @description All settings; `problem` is what is wrong with settings.toml, and `unknown` what it names that does not exist.
+         */
+        MachineSettings: {
+            /** Path */
+            path: string;
+            /** Tag */
+            tag: string;
+            problem: components["schemas"]["Error"] | null;
+            /** Unknown */
+            unknown: string[];
+            /** Settings */
+            settings: components["schemas"]["Setting"][];
+            /** Changed */
+            changed?: string[];
         };
         /**
          * Need
@@ -2583,6 +3017,13 @@ export interface components {
             status: "queued" | "starting" | "running" | "waiting" | "cancelling" | "succeeded" | "failed" | "rejected" | "cancelled" | "interrupted";
             /** At */
             at: string | null;
+        };
+        /** OutcomeError */
+        OutcomeError: {
+            /** Message */
+            message: string | null;
+            /** Step */
+            step: string | null;
         };
         /**
          * Overview
@@ -3109,17 +3550,10 @@ export interface components {
              * @enum {string}
              */
             status: "queued" | "starting" | "running" | "waiting" | "cancelling" | "succeeded" | "failed" | "rejected" | "cancelled" | "interrupted";
-            /** Queued At */
-            queued_at: string;
-            /** Started At */
-            started_at: string | null;
             /** Finished At */
             finished_at: string | null;
             /** Duration Ms */
             duration_ms: number | null;
-            /** Summary */
-            summary: string | null;
-            error: components["schemas"]["BarError"] | null;
         };
         /**
          * RunDetails
@@ -3180,6 +3614,28 @@ export interface components {
             folder: string;
         };
         /**
+         * RunError
+         * @description What went wrong in a run, where, and from which steps it can be retried; `changed`: the module is another now.
+         */
+        RunError: {
+            /** Id */
+            id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "starting" | "running" | "waiting" | "cancelling" | "succeeded" | "failed" | "rejected" | "cancelled" | "interrupted";
+            error: components["schemas"]["Failure"] | null;
+            step: components["schemas"]["StepName"] | null;
+            source: components["schemas"]["SourceExcerpt"] | null;
+            /** Changed */
+            changed: boolean;
+            /** Retry From */
+            retry_from: components["schemas"]["StepName"][];
+            /** Actions */
+            actions: ("cancel" | "retry" | "resume")[];
+        };
+        /**
          * RunPage
          * @description Runs, newest first; `next` is the cursor of the next page, `total` how many there are, or are at least.
          */
@@ -3207,6 +3663,27 @@ export interface components {
              * @default null
              */
             view?: string | null;
+        };
+        /**
+         * RunSteps
+         * @description A run as a timeline shows it.
+         */
+        RunSteps: {
+            /** Id */
+            id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "starting" | "running" | "waiting" | "cancelling" | "succeeded" | "failed" | "rejected" | "cancelled" | "interrupted";
+            /** Queued At */
+            queued_at: string;
+            /** Started At */
+            started_at: string | null;
+            /** Finished At */
+            finished_at: string | null;
+            /** Steps */
+            steps: components["schemas"]["StepAttempts"][];
         };
         /**
          * RunTable
@@ -3280,6 +3757,47 @@ export interface components {
             /** Actions */
             actions: string[];
         };
+        /**
+         * Setting
+         * @description A setting of this machine; `set_by` says where its value comes from.
+         *
+         *     `file_value` is what settings.toml says, whatever counts; `effect` is what has to begin anew before a change counts.
+         */
+        Setting: {
+            /** Name */
+            name: string;
+            /** Value */
+            value: boolean | number | string | string[];
+            /** Default */
+            default: boolean | number | string | string[];
+            /** File Value */
+            file_value: boolean | number | string | string[] | null;
+            /**
+             * Set By
+             * @enum {string}
+             */
+            set_by: "default" | "settings.toml" | "environment";
+            /** Variable */
+            variable: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "whole number" | "number" | "text" | "choice" | "names";
+            /** Choices */
+            choices: string[];
+            /** Least */
+            least: number | null;
+            /** Most */
+            most: number | null;
+            /** About */
+            about: string;
+            /**
+             * Effect
+             * @enum {string}
+             */
+            effect: "workspace" | "daemon";
+        };
         /** ShutDownPoolFields */
         ShutDownPoolFields: {
             /**
@@ -3314,6 +3832,26 @@ export interface components {
             modified_at: string | null;
         };
         /**
+         * SourceExcerpt
+         * @description Lines of a text as it was: `lines` begin with number `first`, and `line` is the one that is meant.
+         *
+         *     Of a notebook they are those of the code cell `cell`, from 1.
+         */
+        SourceExcerpt: {
+            /** File */
+            file: string;
+            /** Cell */
+            cell: number | null;
+            /** Version */
+            version: string;
+            /** Line */
+            line: number;
+            /** First */
+            first: number;
+            /** Lines */
+            lines: string[];
+        };
+        /**
          * SourceFile
          * @description A file that people edit; one that is `linked` lies elsewhere, and is not edited here.
          */
@@ -3344,6 +3882,60 @@ export interface components {
             /** Actions */
             actions: ("write" | "create" | "rename" | "delete")[];
             refusal: components["schemas"]["Error"] | null;
+        };
+        /**
+         * SourcePage
+         * @description Source files by path; `counts` are those of all files, whatever the filters; `next` is the next page's cursor.
+         */
+        SourcePage: {
+            /** Source */
+            source: string | null;
+            /** Counts */
+            counts: {
+                [key: string]: number;
+            };
+            /** Total */
+            total: number;
+            /** Files */
+            files: components["schemas"]["SourceState"][];
+            /** Next */
+            next: string | null;
+            problem: components["schemas"]["Error"] | null;
+        };
+        /**
+         * SourceState
+         * @description A source file; `run` is the run that has it now, or had it last.
+         */
+        SourceState: {
+            /** Path */
+            path: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "fresh" | "changed" | "failed" | "never" | "queued" | "running" | "interrupted";
+            /** Size */
+            size: number;
+            /** Modified At */
+            modified_at: string;
+            /** Run */
+            run: string | null;
+        };
+        /**
+         * Spread
+         * @description How long something took in `count` runs: the median, the tenth and the ninetieth percentile, the longest.
+         */
+        Spread: {
+            /** Count */
+            count: number;
+            /** Median Ms */
+            median_ms: number;
+            /** P10 Ms */
+            p10_ms: number;
+            /** P90 Ms */
+            p90_ms: number;
+            /** Longest Ms */
+            longest_ms: number;
         };
         /**
          * SqlRows
@@ -3493,6 +4085,41 @@ export interface components {
             error: components["schemas"]["Failure"] | null;
             /** Failed Items */
             failed_items?: components["schemas"]["FailedItem"][];
+        };
+        /**
+         * StepAttempts
+         * @description A step of the run's plan; one that has not begun has no attempts.
+         */
+        StepAttempts: {
+            /** Index */
+            index: number;
+            /** Name */
+            name: string;
+            /** Label */
+            label: string;
+            /** Kind */
+            kind: string;
+            /** Attempts */
+            attempts: components["schemas"]["Attempt"][];
+        };
+        /** StepDuration */
+        StepDuration: {
+            /** Index */
+            index: number;
+            /** Name */
+            name: string;
+            /** Label */
+            label: string;
+            took: components["schemas"]["Spread"] | null;
+        };
+        /** StepName */
+        StepName: {
+            /** Index */
+            index: number;
+            /** Name */
+            name: string;
+            /** Label */
+            label: string;
         };
         /**
          * Stopping
@@ -3724,6 +4351,56 @@ export interface components {
             pid: number;
             /** Purpose */
             purpose: string;
+        };
+        /**
+         * VersionText
+         * @description A text of a version, `cut` when it is longer than a megabyte.
+         */
+        VersionText: {
+            /** File */
+            file: string;
+            /** Text */
+            text: string;
+            /** Cut */
+            cut: boolean;
+        };
+        /**
+         * VersionTexts
+         * @description The module of a version, then its helpers.
+         */
+        VersionTexts: {
+            /** Digest */
+            digest: string;
+            /** Flow */
+            flow: string;
+            /** Texts */
+            texts: components["schemas"]["VersionText"][];
+        };
+        /**
+         * VersionUse
+         * @description A version of a flow; `stored` tells whether its texts are on this machine.
+         */
+        VersionUse: {
+            /** Digest */
+            digest: string;
+            /** Current */
+            current: boolean;
+            /** First Run At */
+            first_run_at: string | null;
+            /** Runs */
+            runs: number;
+            /** Stored */
+            stored: boolean;
+        };
+        /**
+         * Versions
+         * @description Versions, the newest first; unless `runs_exact`, older runs than the last 10,000 of the flow are not counted.
+         */
+        Versions: {
+            /** Versions */
+            versions: components["schemas"]["VersionUse"][];
+            /** Runs Exact */
+            runs_exact: boolean;
         };
         /**
          * Warning
@@ -4863,6 +5540,241 @@ export interface operations {
             500: components["responses"]["InternalError"];
         };
     };
+    list_guides: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "guides": [
+                     *         {
+                     *           "name": "settings",
+                     *           "title": "Settings",
+                     *           "headings": [
+                     *             {
+                     *               "level": 1,
+                     *               "text": "Settings",
+                     *               "anchor": "settings"
+                     *             }
+                     *           ]
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Guides"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
+    show_guide: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example daily_totals */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "name": "settings",
+                     *       "title": "Settings",
+                     *       "headings": [
+                     *         {
+                     *           "level": 1,
+                     *           "text": "Settings",
+                     *           "anchor": "settings"
+                     *         }
+                     *       ],
+                     *       "text": "# Settings\n\nSettings are read from ...\n"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["GuideText"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
+    guide_image: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example daily_totals */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    /** @description Its name. */
+                    "Content-Disposition"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /** @example (bytes of a PNG) */
+                    "application/octet-stream": string;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
+    list_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "path": "/home/ada/.local/share/flowstead/settings.toml",
+                     *       "tag": "6188404cf10f6d2619a8abd129f359d3",
+                     *       "problem": null,
+                     *       "unknown": [],
+                     *       "settings": [
+                     *         {
+                     *           "name": "worker_slots",
+                     *           "value": 4,
+                     *           "default": 0,
+                     *           "file_value": 4,
+                     *           "set_by": "settings.toml",
+                     *           "variable": "FLOWSTEAD_WORKER_SLOTS",
+                     *           "kind": "whole number",
+                     *           "choices": [],
+                     *           "least": 0,
+                     *           "most": 1000000000,
+                     *           "about": "How many workers may run at once in one workspace. 0: one per processor, at least two.",
+                     *           "effect": "workspace"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MachineSettings"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
+    change_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "tag": "0f2ad3c9410f6d2619a8abd129f359d3",
+                 *       "changes": {
+                 *         "worker_slots": 4
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["ChangeSettingsFields"];
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "path": "/home/ada/.local/share/flowstead/settings.toml",
+                     *       "tag": "6188404cf10f6d2619a8abd129f359d3",
+                     *       "problem": null,
+                     *       "unknown": [],
+                     *       "settings": [
+                     *         {
+                     *           "name": "worker_slots",
+                     *           "value": 4,
+                     *           "default": 0,
+                     *           "file_value": 4,
+                     *           "set_by": "settings.toml",
+                     *           "variable": "FLOWSTEAD_WORKER_SLOTS",
+                     *           "kind": "whole number",
+                     *           "choices": [],
+                     *           "least": 0,
+                     *           "most": 1000000000,
+                     *           "about": "How many workers may run at once in one workspace. 0: one per processor, at least two.",
+                     *           "effect": "workspace"
+                     *         }
+                     *       ],
+                     *       "changed": [
+                     *         "worker_slots"
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MachineSettings"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
     overview: {
         parameters: {
             query?: never;
@@ -4924,35 +5836,27 @@ export interface operations {
                      *           "since": null,
                      *           "next_due": null,
                      *           "last": {
-                     *             "id": "r_01a1feaa03ea7da6a5bed595cf4a395e",
+                     *             "id": "r_01a1febd8983730cb5856bf74b6f14c1",
                      *             "status": "succeeded",
-                     *             "queued_at": "2026-11-21T15:11:57.418Z",
-                     *             "started_at": "2026-11-21T15:11:57.560Z",
-                     *             "finished_at": "2026-11-21T15:11:57.567Z",
-                     *             "duration_ms": 6,
+                     *             "finished_at": "2026-11-21T15:33:16.978Z",
+                     *             "duration_ms": 4,
+                     *             "queued_at": "2026-11-21T15:33:16.803Z",
+                     *             "started_at": "2026-11-21T15:33:16.973Z",
                      *             "summary": "3 rows",
                      *             "error": null
                      *           },
                      *           "runs": [
                      *             {
-                     *               "id": "r_01a1feaa03ea7da6a5bed595cf4a395e",
+                     *               "id": "r_01a1febd8983730cb5856bf74b6f14c1",
                      *               "status": "succeeded",
-                     *               "queued_at": "2026-11-21T15:11:57.418Z",
-                     *               "started_at": "2026-11-21T15:11:57.560Z",
-                     *               "finished_at": "2026-11-21T15:11:57.567Z",
-                     *               "duration_ms": 6,
-                     *               "summary": "3 rows",
-                     *               "error": null
+                     *               "finished_at": "2026-11-21T15:33:16.978Z",
+                     *               "duration_ms": 4
                      *             },
                      *             {
-                     *               "id": "r_01a1feaa03ea76c19d2e39792262c5e2",
+                     *               "id": "r_01a1febd89837015a3ff22527a847fc4",
                      *               "status": "succeeded",
-                     *               "queued_at": "2026-11-21T15:11:57.418Z",
-                     *               "started_at": "2026-11-21T15:11:57.419Z",
-                     *               "finished_at": "2026-11-21T15:11:57.559Z",
-                     *               "duration_ms": 140,
-                     *               "summary": "3 rows",
-                     *               "error": null
+                     *               "finished_at": "2026-11-21T15:33:16.973Z",
+                     *               "duration_ms": 168
                      *             }
                      *           ],
                      *           "running": [],
@@ -4984,12 +5888,12 @@ export interface operations {
                      *           "since": null,
                      *           "next_due": null,
                      *           "last": {
-                     *             "id": "r_01a1feaa05027aef899861d8eff4df12",
+                     *             "id": "r_01a1febd8a8672cb80798b1e48dd2966",
                      *             "status": "failed",
-                     *             "queued_at": "2026-11-21T15:11:57.698Z",
-                     *             "started_at": "2026-11-21T15:11:57.699Z",
-                     *             "finished_at": "2026-11-21T15:11:57.839Z",
-                     *             "duration_ms": 140,
+                     *             "finished_at": "2026-11-21T15:33:17.180Z",
+                     *             "duration_ms": 117,
+                     *             "queued_at": "2026-11-21T15:33:17.063Z",
+                     *             "started_at": "2026-11-21T15:33:17.063Z",
                      *             "summary": null,
                      *             "error": {
                      *               "message": "The month is closed already.",
@@ -4998,17 +5902,10 @@ export interface operations {
                      *           },
                      *           "runs": [
                      *             {
-                     *               "id": "r_01a1feaa05027aef899861d8eff4df12",
+                     *               "id": "r_01a1febd8a8672cb80798b1e48dd2966",
                      *               "status": "failed",
-                     *               "queued_at": "2026-11-21T15:11:57.698Z",
-                     *               "started_at": "2026-11-21T15:11:57.699Z",
-                     *               "finished_at": "2026-11-21T15:11:57.839Z",
-                     *               "duration_ms": 140,
-                     *               "summary": null,
-                     *               "error": {
-                     *                 "message": "The month is closed already.",
-                     *                 "step": "Write"
-                     *               }
+                     *               "finished_at": "2026-11-21T15:33:17.180Z",
+                     *               "duration_ms": 117
                      *             }
                      *           ],
                      *           "running": [],
@@ -5020,8 +5917,8 @@ export interface operations {
                      *           "kind": "failed",
                      *           "flow": "month",
                      *           "label": "Close the month",
-                     *           "at": "2026-11-21T15:11:57.839Z",
-                     *           "run": "r_01a1feaa05027aef899861d8eff4df12",
+                     *           "at": "2026-11-21T15:33:17.180Z",
+                     *           "run": "r_01a1febd8a8672cb80798b1e48dd2966",
                      *           "error": {
                      *             "code": "step-failed",
                      *             "type": "ValueError",
@@ -5042,11 +5939,11 @@ export interface operations {
                      *       "automated": false,
                      *       "standing": {
                      *         "state": "mine",
-                     *         "message": "This machine owns it (pid 18553).",
+                     *         "message": "This machine owns it (pid 7933).",
                      *         "host": "DESK-07",
                      *         "mine": true,
-                     *         "since": "2026-11-21T15:11:57.411Z",
-                     *         "unchanged_seconds": 0.5,
+                     *         "since": "2026-11-21T15:33:16.796Z",
+                     *         "unchanged_seconds": 0.4,
                      *         "handing_over_to": null,
                      *         "actions": [
                      *           "release"
@@ -5521,6 +6418,254 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["CheckedFlows"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
+    flow_durations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example flights-9f1c2a7be011 */
+                workspace: string;
+                /** @example daily_totals */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "flow": "daily_totals",
+                     *       "runs": 2,
+                     *       "run": {
+                     *         "count": 2,
+                     *         "median_ms": 56.8,
+                     *         "p10_ms": 15.4,
+                     *         "p90_ms": 98.3,
+                     *         "longest_ms": 108.6
+                     *       },
+                     *       "steps": [
+                     *         {
+                     *           "index": 0,
+                     *           "name": "read",
+                     *           "label": "Read",
+                     *           "took": {
+                     *             "count": 2,
+                     *             "median_ms": 0.5,
+                     *             "p10_ms": 0.1,
+                     *             "p90_ms": 0.8,
+                     *             "longest_ms": 0.9
+                     *           }
+                     *         },
+                     *         {
+                     *           "index": 1,
+                     *           "name": "check",
+                     *           "label": "Check",
+                     *           "took": {
+                     *             "count": 2,
+                     *             "median_ms": 3.5,
+                     *             "p10_ms": 2.1,
+                     *             "p90_ms": 4.8,
+                     *             "longest_ms": 5.2
+                     *           }
+                     *         },
+                     *         {
+                     *           "index": 2,
+                     *           "name": "write",
+                     *           "label": "Write",
+                     *           "took": {
+                     *             "count": 2,
+                     *             "median_ms": 0,
+                     *             "p10_ms": 0,
+                     *             "p90_ms": 0,
+                     *             "longest_ms": 0
+                     *           }
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["FlowDurations"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
+    list_versions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example flights-9f1c2a7be011 */
+                workspace: string;
+                /** @example daily_totals */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "versions": [
+                     *         {
+                     *           "digest": "7dde8971bee2fea6e92b6ba313f1e6fe3c21dadd51e5d0d580bebf49cf90a290",
+                     *           "current": true,
+                     *           "first_run_at": "2026-11-21T15:39:18.491Z",
+                     *           "runs": 1,
+                     *           "stored": true
+                     *         }
+                     *       ],
+                     *       "runs_exact": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Versions"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
+    show_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example flights-9f1c2a7be011 */
+                workspace: string;
+                /** @example daily_totals */
+                name: string;
+                /** @example 3f2a9c0d */
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "digest": "7dde8971bee2fea6e92b6ba313f1e6fe3c21dadd51e5d0d580bebf49cf90a290",
+                     *       "flow": "month",
+                     *       "texts": [
+                     *         {
+                     *           "file": "flow_modules/month.py",
+                     *           "text": "from flowstead import Flow\n\ndef build():\n    return Flow(\"Reports\", label=\"Close the month\").step(book).step(write)\n\ndef book(context):\n    return 1\n\ndef write(context):\n    raise ValueError(\"The month is closed already.\")\n",
+                     *           "cut": false
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["VersionTexts"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
+    list_source_files: {
+        parameters: {
+            query?: {
+                state?: string;
+                text?: string;
+                /** @example 2 */
+                limit?: number;
+                cursor?: string;
+                again?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @example flights-9f1c2a7be011 */
+                workspace: string;
+                /** @example daily_totals */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "source": "/home/ada/flights/inbox",
+                     *       "counts": {
+                     *         "fresh": 2,
+                     *         "changed": 0,
+                     *         "failed": 0,
+                     *         "never": 1,
+                     *         "queued": 0,
+                     *         "running": 0,
+                     *         "interrupted": 0
+                     *       },
+                     *       "total": 3,
+                     *       "files": [
+                     *         {
+                     *           "path": "monday.csv",
+                     *           "state": "fresh",
+                     *           "size": 4,
+                     *           "modified_at": "2026-11-21T15:39:17.864Z",
+                     *           "run": "r_01a1fec30d847ea9b91ee959a8cc92ec"
+                     *         },
+                     *         {
+                     *           "path": "tuesday.csv",
+                     *           "state": "fresh",
+                     *           "size": 4,
+                     *           "modified_at": "2026-11-21T15:39:17.864Z",
+                     *           "run": "r_01a1fec30d847579a0ab082248e15d27"
+                     *         }
+                     *       ],
+                     *       "next": "tuesday.csv",
+                     *       "problem": null
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SourcePage"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -6530,6 +7675,260 @@ export interface operations {
             500: components["responses"]["InternalError"];
         };
     };
+    run_steps: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example flights-9f1c2a7be011 */
+                workspace: string;
+                /** @example r_019f7dd869bc7786b4dea09f5c0 */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "r_01a1febfc1ba7cffa901c49e209e4d55",
+                     *       "status": "failed",
+                     *       "queued_at": "2026-11-21T15:35:42.266Z",
+                     *       "started_at": "2026-11-21T15:35:42.266Z",
+                     *       "finished_at": "2026-11-21T15:35:42.376Z",
+                     *       "steps": [
+                     *         {
+                     *           "index": 0,
+                     *           "name": "book",
+                     *           "label": "Book",
+                     *           "kind": "step",
+                     *           "attempts": [
+                     *             {
+                     *               "attempt": 1,
+                     *               "status": "succeeded",
+                     *               "started_at": "2026-11-21T15:35:42.370Z",
+                     *               "finished_at": "2026-11-21T15:35:42.371Z",
+                     *               "duration_ms": 0,
+                     *               "items_total": null,
+                     *               "items_done": null,
+                     *               "items_failed": null,
+                     *               "output_kind": "int",
+                     *               "output_path": null,
+                     *               "rows": null,
+                     *               "checkpoint": true,
+                     *               "error": null
+                     *             }
+                     *           ]
+                     *         },
+                     *         {
+                     *           "index": 1,
+                     *           "name": "write",
+                     *           "label": "Write",
+                     *           "kind": "step",
+                     *           "attempts": [
+                     *             {
+                     *               "attempt": 1,
+                     *               "status": "failed",
+                     *               "started_at": "2026-11-21T15:35:42.372Z",
+                     *               "finished_at": "2026-11-21T15:35:42.376Z",
+                     *               "duration_ms": 3,
+                     *               "items_total": null,
+                     *               "items_done": null,
+                     *               "items_failed": null,
+                     *               "output_kind": null,
+                     *               "output_path": null,
+                     *               "rows": null,
+                     *               "checkpoint": false,
+                     *               "error": {
+                     *                 "code": "step-failed",
+                     *                 "type": "ValueError",
+                     *                 "message": "The month is closed already.",
+                     *                 "file": "flow_modules/month.py",
+                     *                 "line": 10,
+                     *                 "source": "raise ValueError(\"The month is closed already.\")",
+                     *                 "hint": "",
+                     *                 "traceback": "Traceback (most recent call last):\n  File \"/home/ada/flights/flow_modules/month.py\", line 10, in write\n    raise ValueError(\"The month is closed already.\")\nValueError: The month is closed already.\n",
+                     *                 "step": "Write"
+                     *               }
+                     *             }
+                     *           ]
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["RunSteps"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
+    run_items: {
+        parameters: {
+            query: {
+                /** @example 1 */
+                step: number;
+                status?: "failed" | "succeeded";
+                /** @example 2 */
+                limit?: number;
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @example flights-9f1c2a7be011 */
+                workspace: string;
+                /** @example r_019f7dd869bc7786b4dea09f5c0 */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "item": 2,
+                     *           "status": "failed",
+                     *           "duration_ms": 0,
+                     *           "error": {
+                     *             "code": "item-failed",
+                     *             "type": "ZeroDivisionError",
+                     *             "message": "division by zero",
+                     *             "file": "flow_modules/daily_totals.py",
+                     *             "line": 17,
+                     *             "source": "return 6 / item",
+                     *             "hint": "",
+                     *             "traceback": "Traceback (most recent call last):\n  File \"/home/ada/flights/flow_modules/daily_totals.py\", line 17, in check\n    return 6 / item\n           ~~^~~~~~\nZeroDivisionError: division by zero\n"
+                     *           }
+                     *         },
+                     *         {
+                     *           "item": 0,
+                     *           "status": "succeeded",
+                     *           "duration_ms": 0,
+                     *           "error": null
+                     *         }
+                     *       ],
+                     *       "items_total": 3,
+                     *       "items_done": 3,
+                     *       "items_failed": 1,
+                     *       "next": "1-0"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ItemPage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
+    run_error: {
+        parameters: {
+            query?: {
+                /** @example 2 */
+                around?: number;
+            };
+            header?: never;
+            path: {
+                /** @example flights-9f1c2a7be011 */
+                workspace: string;
+                /** @example r_019f7dd869bc7786b4dea09f5c0 */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "r_01a1febfc1ba7cffa901c49e209e4d55",
+                     *       "status": "failed",
+                     *       "error": {
+                     *         "code": "step-failed",
+                     *         "type": "ValueError",
+                     *         "message": "The month is closed already.",
+                     *         "file": "flow_modules/month.py",
+                     *         "line": 10,
+                     *         "source": "raise ValueError(\"The month is closed already.\")",
+                     *         "hint": "",
+                     *         "traceback": "Traceback (most recent call last):\n  File \"/home/ada/flights/flow_modules/month.py\", line 10, in write\n    raise ValueError(\"The month is closed already.\")\nValueError: The month is closed already.\n",
+                     *         "step": "Write"
+                     *       },
+                     *       "step": {
+                     *         "index": 1,
+                     *         "name": "write",
+                     *         "label": "Write"
+                     *       },
+                     *       "source": {
+                     *         "file": "flow_modules/month.py",
+                     *         "cell": null,
+                     *         "version": "7dde8971bee2fea6e92b6ba313f1e6fe3c21dadd51e5d0d580bebf49cf90a290",
+                     *         "line": 10,
+                     *         "first": 8,
+                     *         "lines": [
+                     *           "",
+                     *           "def write(context):",
+                     *           "    raise ValueError(\"The month is closed already.\")"
+                     *         ]
+                     *       },
+                     *       "changed": false,
+                     *       "retry_from": [
+                     *         {
+                     *           "index": 0,
+                     *           "name": "book",
+                     *           "label": "Book"
+                     *         },
+                     *         {
+                     *           "index": 1,
+                     *           "name": "write",
+                     *           "label": "Write"
+                     *         }
+                     *       ],
+                     *       "actions": [
+                     *         "retry"
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["RunError"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
     log_lines: {
         parameters: {
             query?: {
@@ -6774,6 +8173,8 @@ export interface operations {
             query?: {
                 /** @example 0 */
                 after?: number;
+                brief?: boolean;
+                states?: boolean;
             };
             header?: never;
             path: {
@@ -7458,6 +8859,56 @@ export interface operations {
             500: components["responses"]["InternalError"];
         };
     };
+    upload_file: {
+        parameters: {
+            query: {
+                /** @example 2026-11-21.csv */
+                file: string;
+                replace?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @example flights-9f1c2a7be011 */
+                workspace: string;
+                /** @example daily_totals */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "flow": "daily_totals",
+                     *       "path": "inbox/2026-11-21.csv",
+                     *       "size": 48213,
+                     *       "replaced": false,
+                     *       "source_path": "2026-11-21.csv",
+                     *       "starts_by_itself": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Uploaded"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
     list_sources: {
         parameters: {
             query?: never;
@@ -7804,60 +9255,11 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "deleted": "flow_modules/daily_totals.py"
+                     *       "deleted": "flow_modules/daily_totals.py",
+                     *       "diagnostics": []
                      *     }
                      */
                     "application/json": components["schemas"]["DeletedSource"];
-                };
-            };
-            400: components["responses"]["BadRequest"];
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
-            404: components["responses"]["NotFound"];
-            409: components["responses"]["Conflict"];
-            422: components["responses"]["Failed"];
-            500: components["responses"]["InternalError"];
-        };
-    };
-    upload_file: {
-        parameters: {
-            query: {
-                /** @example 2026-11-21.csv */
-                file: string;
-                replace?: boolean;
-            };
-            header?: never;
-            path: {
-                /** @example flights-9f1c2a7be011 */
-                workspace: string;
-                /** @example daily_totals */
-                name: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/octet-stream": string;
-            };
-        };
-        responses: {
-            /** @description The answer. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "flow": "daily_totals",
-                     *       "path": "inbox/2026-11-21.csv",
-                     *       "size": 48213,
-                     *       "replaced": false,
-                     *       "source_path": "2026-11-21.csv",
-                     *       "starts_by_itself": true
-                     *     }
-                     */
-                    "application/json": components["schemas"]["Uploaded"];
                 };
             };
             400: components["responses"]["BadRequest"];
