@@ -164,7 +164,7 @@ BROKEN = {
     "name": ("def build():\n    return pl.col\n", "module-error", "NameError", 2, "import polars as pl"),
     "near_name": ("total = 1\nprint(totl)\n", "module-error", "NameError", 2, "total"),
     "attribute": ("import math\nmath.sqroot\n", "module-error", "AttributeError", 2, "sqrt"),
-    "missing": ("import nothing_of_that_name\n", "import-missing", "ModuleNotFoundError", 1, "Install"),
+    "missing": ("import nothing_of_that_name\n", "import-missing", "ModuleNotFoundError", 1, "Name"),
     "misspelt": ("import polrs\n", "import-missing", "ModuleNotFoundError", 1, "polars"),
     "wrong_import": ("from math import sqroot\n", "import-missing", "ImportError", 1, "sqrt"),
     "sibling": ("import syntax\n", "import-missing", "ModuleNotFoundError", 1, "flow_helpers"),
