@@ -17,6 +17,7 @@ from statistics import quantiles
 from bench.floors import BARE_PYTHON, LONGEST_PROCESS, flowstead, seconds
 from bench.rows import Measurement, Reach, Row, Sample, Samples, Setting
 from bench.workspaces import Workspace, await_ends, requests, seconds_to_end
+from flowstead.engine.engine import Engine
 from flowstead.ledger import LedgerReader
 from flowstead.model.run import now_us
 from flowstead.workspace.layout import WorkspaceLayout
@@ -72,9 +73,41 @@ def warm_start(setting: Setting) -> Samples:
 
 
 def warm_start_in_environment(setting: Setting) -> Samples:
+    return _starts(setting, _with_libraries())
+
+
+def start_without_worker(setting: Setting) -> Samples:
+    workspace = Workspace(setting.folder)
+    workspace.module("first_line", _with_libraries())
+    with workspace.engine(warm_workers=0) as engine:
+        python = _prepared(engine)
+        while True:
+            (request,) = requests(engine, ["first_line"])
+            begun, clock = now_us(), time.perf_counter_ns()
+            engine.start_run(request)
+            await_ends(engine, begun, 1)
+            took = (int(engine.ledger.reader.run(request.id).summary or 0) - clock) / 1e6
+            yield (Sample(took, seconds([str(python), "-c", "import duckdb, polars"]) * 1e3),)
+
+
+def _with_libraries() -> str:
+    """The flow, in an environment of its own with Polars and DuckDB, both imported."""
     needs = [f"{name}=={version(name)}" for name in ("polars", "duckdb")]
     block = f"# /// script\n# dependencies = {json.dumps(needs)}\n# ///\nimport duckdb\nimport polars\n"
-    return _starts(setting, block + textwrap.dedent(FIRST_LINE))
+    return block + textwrap.dedent(FIRST_LINE)
+
+
+def _prepared(engine: Engine) -> Path | None:
+    """Waits for the flow's environment, where it has one; its interpreter."""
+    path = engine.catalog.path("first_line")
+    wanted = engine.environments.find(path, path.read_bytes()).wanted
+    if wanted is None:
+        return None
+    build = engine.environments.request(wanted)
+    build.wait()
+    if build.environment is None:
+        raise RuntimeError(build.error)
+    return build.environment.python
 
 
 def _starts(setting: Setting, source: str) -> Samples:
@@ -82,13 +115,7 @@ def _starts(setting: Setting, source: str) -> Samples:
     workspace = Workspace(setting.folder)
     workspace.module("first_line", source)
     with workspace.engine() as engine, sleeper() as connection:
-        path = engine.catalog.path("first_line")
-        wanted = engine.environments.find(path, path.read_bytes()).wanted
-        if wanted is not None:
-            build = engine.environments.request(wanted)
-            build.wait()
-            if build.error is not None:
-                raise RuntimeError(build.error.detail.get("words", build.error.message))
+        _prepared(engine)
         while True:
             ours: list[float] = []
             bare: list[float] = []
@@ -167,6 +194,19 @@ MEASUREMENTS = (
             Row("env-start-p95", "the same, p95", "ms", "socket wake, p95", Reach(10)),
         ),
         warm_start_in_environment,
+    ),
+    Measurement(
+        (
+            Row(
+                "env-load",
+                "the same when no worker waits: one is started, and imports them",
+                "ms",
+                "python -c 'import duckdb, polars'",
+                Reach(150, above_floor=True),
+            ),
+        ),
+        start_without_worker,
+        per_run=2,
     ),
     Measurement(
         (
