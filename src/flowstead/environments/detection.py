@@ -43,6 +43,10 @@ def detect(source: bytes, suffix: str, module: str, workspace: Path, module_dir:
 def _of_module(
     source: bytes, suffix: str, module: str, folder: Path, considered: list[Considered]
 ) -> Declaration | None:
+    # Most modules have no block, and need not load what reads one.
+    if suffix == ".py" and b"///" not in source:
+        considered.append(Considered(module, _SAYS_NOTHING))
+        return None
     from flowstead.environments.script_block import find_block, read_block
 
     block = find_block(source, suffix, module)
