@@ -44,7 +44,6 @@ export function Log({ workspace, runId, step }: { workspace: string; runId: stri
       className="log"
       role="log"
       aria-label="Log lines"
-      // biome-ignore lint: it scrolls, so a keyboard must reach it
       tabIndex={0}
       onScroll={(event) => {
         const { scrollTop, scrollHeight, clientHeight } = event.currentTarget;
