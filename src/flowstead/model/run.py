@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -48,13 +49,21 @@ def _to_the_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]  # a tenth of what strftime costs
 
 
+_numbering = threading.Lock()
+_last_tick = 0
+
+
 def new_run_id() -> str:
-    """`r_` and a UUID version 7 (RFC 9562, section 5.7) in hex: sorts by time, unique without coordination."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
-    value = (value & ~(0xF << 76)) | (0x7 << 76)
-    value = (value & ~(0x3 << 62)) | (0x2 << 62)
-    return f"r_{value:032x}"
+    """`r_` and a UUID version 7 in hex: sorts by time, unique without coordination, and never before one made earlier here.
+
+    RFC 9562, section 5.7; the twelve bits after the milliseconds are their fraction (section 6.2, method 3).
+    """
+    global _last_tick
+    with _numbering:  # two threads in one tick, and a clock that is set back, still leave their order
+        _last_tick = tick = max(time.time_ns() * 4096 // 1_000_000, _last_tick + 1)
+    milliseconds, fraction = divmod(tick, 4096)
+    rest = int.from_bytes(os.urandom(8), "big") & ~(0x3 << 62)
+    return f"r_{milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62 | rest:032x}"
 
 
 def short_id(run_id: str) -> str:
