@@ -6,9 +6,16 @@ import { workspaces } from "./api/queries";
 import { Frame } from "./frame/Frame";
 import { Empty, Trouble } from "./parts/Trouble";
 
-const Home = lazy(() => import("./pages/Home"));
-const Runs = lazy(() => import("./pages/Runs"));
-const RunPage = lazy(() => import("./pages/Run"));
+const Home = lazy(() => import("./pages/home/Home"));
+const Flow = lazy(() => import("./pages/flow/Flow"));
+const Runs = lazy(() => import("./pages/runs/Runs"));
+const Run = lazy(() => import("./pages/run/Run"));
+const Data = lazy(() => import("./pages/data/Data"));
+const Editor = lazy(() => import("./pages/editor/Editor"));
+const Environments = lazy(() => import("./pages/environments/Environments"));
+const Activity = lazy(() => import("./pages/activity/Activity"));
+const Settings = lazy(() => import("./pages/settings/Settings"));
+const Docs = lazy(() => import("./pages/docs/Docs"));
 
 /** Every address of the console, and the page that it shows. */
 export function Pages() {
@@ -18,8 +25,16 @@ export function Pages() {
         <Route index element={<Chosen />} />
         <Route path="/w/:workspace" element={<Frame />}>
           <Route index element={<Home />} />
+          <Route path="flows/:flow" element={<Flow />} />
           <Route path="runs" element={<Runs />} />
-          <Route path="runs/:run" element={<RunPage />} />
+          <Route path="runs/:run" element={<Run />} />
+          <Route path="data" element={<Data />} />
+          <Route path="editor" element={<Editor />} />
+          <Route path="environments" element={<Environments />} />
+          <Route path="activity" element={<Activity />} />
+          <Route path="settings" element={<Settings />} />
+          <Route path="docs" element={<Docs />} />
+          <Route path="docs/:guide" element={<Docs />} />
           <Route path="*" element={<Nowhere />} />
         </Route>
         <Route path="*" element={<Navigate to="/" replace />} />

@@ -11,6 +11,12 @@ import { count } from "../parts/words";
 const PAGES = [
   ["", "Home", "⌂"],
   ["runs", "Runs", "≡"],
+  ["data", "Data", "▦"],
+  ["editor", "Editor", "✎"],
+  ["environments", "Environments", "◫"],
+  ["activity", "Activity", "∿"],
+  ["settings", "Settings", "⚙"],
+  ["docs", "Docs", "?"],
 ] as const;
 
 /** What surrounds every page: where you are, who owns it, and whether all of it is live. */

@@ -2,13 +2,13 @@ import { Button, Code, Group, Loader, Text, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { useNavigate, useParams } from "react-router";
-import type { Run } from "../api/client";
-import { run, useAction } from "../api/queries";
-import { Log } from "../parts/Log";
-import { State } from "../parts/State";
-import { Ago, Took } from "../parts/Times";
-import { Trouble } from "../parts/Trouble";
-import { shortId } from "../parts/words";
+import type { Run } from "../../api/client";
+import { run, useAction } from "../../api/queries";
+import { Log } from "./Log";
+import { State } from "../../parts/State";
+import { Ago, Took } from "../../parts/Times";
+import { Trouble } from "../../parts/Trouble";
+import { shortId } from "../../parts/words";
 
 const VERBS = { cancel: "Cancel", retry: "Retry", resume: "Resume" } as const;
 

@@ -1,6 +1,6 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useRef, useState } from "react";
-import type { LogLine } from "../api/client";
+import type { LogLine } from "../../api/client";
 
 /** A run's log, as it comes; `step` shows the lines of one step. Keeps to the end while it stands there. */
 export function Log({ workspace, runId, step }: { workspace: string; runId: string; step: string | null }) {

@@ -1,13 +1,13 @@
 import { Button, Loader, Text, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams } from "react-router";
-import type { FlowOverview, Overview } from "../api/client";
-import { overview, useAction, useStart, workspaces } from "../api/queries";
-import { Bars } from "../parts/Bars";
-import { State } from "../parts/State";
-import { Ago, Due, Took } from "../parts/Times";
-import { Empty, Trouble } from "../parts/Trouble";
-import { trigger } from "../parts/triggers";
+import type { FlowOverview, Overview } from "../../api/client";
+import { overview, useAction, useStart, workspaces } from "../../api/queries";
+import { Bars } from "../../parts/Bars";
+import { State } from "../../parts/State";
+import { Ago, Due, Took } from "../../parts/Times";
+import { Empty, Trouble } from "../../parts/Trouble";
+import { trigger } from "../../parts/triggers";
 
 /** What there is to run, what ran last, what runs now, and what needs somebody. */
 export default function Home() {

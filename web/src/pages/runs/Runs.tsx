@@ -1,11 +1,11 @@
 import { Group, Loader, Select, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
-import { flows, runs } from "../api/queries";
-import { State } from "../parts/State";
-import { Ago, Took } from "../parts/Times";
-import { Empty, Trouble } from "../parts/Trouble";
-import { shortId } from "../parts/words";
+import { flows, runs } from "../../api/queries";
+import { State } from "../../parts/State";
+import { Ago, Took } from "../../parts/Times";
+import { Empty, Trouble } from "../../parts/Trouble";
+import { shortId } from "../../parts/words";
 
 const STATUSES = ["queued", "running", "waiting", "succeeded", "failed", "cancelled", "interrupted", "rejected"];
 

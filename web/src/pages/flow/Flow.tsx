@@ -1,0 +1,5 @@
+import { Title } from "@mantine/core";
+
+export default function Flow() {
+  return <Title order={1}>Flow</Title>;
+}
