@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from daemons import Daemon, Daemons, until
 from serving import items
-from wheels import make_sdist, make_wheel
 
 from flowstead.client import Client
 from flowstead.model.errors import EnvironmentPending, EnvironmentUnusable
+from wheels import make_sdist, make_wheel
 
 READS = """
 import beta

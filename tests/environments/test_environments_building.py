@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 from wanting import marked, wanted
-from wheels import make_sdist, make_wheel
 
 from flowstead.environments import uv
 from flowstead.environments.cache import EnvironmentCache
 from flowstead.environments.environment import Wanted
 from flowstead.model.errors import BuildFailed, FlowsteadError
 from flowstead.model.settings import Settings
+from wheels import make_sdist, make_wheel
 
 DRIVER = Path(__file__).parent / "cache_driver.py"
 SECONDS = 60

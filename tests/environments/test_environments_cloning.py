@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from wanting import wanted
-from wheels import make_project
 
 from flowstead.environments.cache import EnvironmentCache
 from flowstead.environments.cloning import clone
 from flowstead.environments.environment import installed_packages, site_packages_of
 from flowstead.environments.uv import uv_executable
+from wheels import make_project
 
 SECONDS = 60
 

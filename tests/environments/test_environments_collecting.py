@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wanting import marked, wanted
-from wheels import make_sdist, make_wheel
 
 from flowstead.environments import collecting
 from flowstead.environments.cache import EnvironmentCache
@@ -20,6 +19,7 @@ from flowstead.environments.rows import Rows
 from flowstead.model.errors import EnvironmentUnusable
 from flowstead.model.run import now_us
 from flowstead.model.settings import Settings
+from wheels import make_sdist, make_wheel
 
 SECONDS = 60
 DAY = 86_400_000_000

@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 from channel import Built, LocalChannel, library, this_subdir
 from wanting import marked
-from wheels import make_wheel
 
 from flowstead.environments.cache import EnvironmentCache
 from flowstead.environments.conda_channels import this_platform
@@ -29,6 +28,7 @@ from flowstead.environments.detection import detect
 from flowstead.environments.environment import Environment, Wanted
 from flowstead.model.errors import BuildFailed
 from flowstead.model.settings import Settings
+from wheels import make_wheel
 
 SECONDS = 120
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wheels import make_project, make_wheel
 
 from flowstead.environments.cache import EnvironmentCache
 from flowstead.environments.declaration import Declaration
@@ -15,6 +14,7 @@ from flowstead.environments.manifest import Trace
 from flowstead.environments.project_file import read_project
 from flowstead.environments.uv import uv_executable
 from flowstead.model.errors import ManifestInvalid
+from wheels import make_project, make_wheel
 
 HEAD = '[project]\nname = "Work_Shop"\nversion = "1"\n'
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from wanting import interpreter, wanted
-from wheels import make_project, make_wheel
 
 from flowstead.environments.cache import EnvironmentCache
 from flowstead.environments.declaration import Declaration, Progress, Requirement
@@ -21,6 +20,7 @@ from flowstead.environments.lock_file import read_lock
 from flowstead.environments.uv import ProgressReader, uv_executable, uv_variables
 from flowstead.model.errors import FlowsteadError
 from flowstead.version import __version__
+from wheels import make_project, make_wheel
 
 SECONDS = 60
 

@@ -54,7 +54,7 @@ _last_tick = 0
 
 
 def new_run_id() -> str:
-    """`r_` and a UUID version 7 in hex: unique without coordination, sorts by time and after all made before in this process.
+    """`r_` and a UUID version 7 in hex: unique without coordination, sorts by time and after those made before here.
 
     RFC 9562, section 5.7; the twelve bits after the milliseconds are their fraction (section 6.2, method 3).
     """
