@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+from axe import findings
 
 SUMS = """
 from flowstead import Flow
@@ -72,24 +70,13 @@ def test_without_a_session_there_is_no_console(console: Any, workspace: Any, bro
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_has_a_serious_finding(console: Any, workspace: Any, scheme: str) -> None:
-    if not AXE.exists():
-        pytest.skip("axe-core is not installed: npm ci --prefix web")
     workspace.module("sums", SUMS.replace("DIVISOR", "0"))
     page = console(scheme).page
-    found = {"home": _findings(page)}
+    found = {"home": findings(page)}
     page.get_by_role("button", name="Run Sums").click()
     page.get_by_text("division by zero").first.wait_for()
-    found["run"] = _findings(page)
+    found["run"] = findings(page)
     page.get_by_role("link", name="Runs").click()
     page.get_by_role("row").nth(1).wait_for()
-    found["runs"] = _findings(page)
+    found["runs"] = findings(page)
     assert found == {"home": [], "run": [], "runs": []}
-
-
-def _findings(page: Any) -> list[str]:
-    page.locator(".panel").first.wait_for()
-    page.evaluate(AXE.read_text("utf-8"))
-    found = page.evaluate("async () => (await axe.run(document)).violations")
-    return [
-        f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found if each["impact"] in ("serious", "critical")
-    ]
