@@ -1,12 +1,23 @@
-import { useSyncExternalStore } from "react";
-import type { Run, Shape } from "./client";
+import { useEffect, useSyncExternalStore } from "react";
+import { ApiError, api, type Run, type Shape, take } from "./client";
 
 export type Change = Shape["Event"];
-type Listener = (change: Change) => void;
-export type Standing = "connecting" | "live" | "away";
+export type Standing = "connecting" | "live" | "away" | "signed-out";
+type Listener = (changes: Change[]) => void;
+interface Message {
+  change?: Change;
+  standing?: Standing;
+  /** A tab that has just come asks how the stream stands. */
+  hello?: boolean;
+}
 
-/** So many rows that changed last are kept, for answers that were on their way meanwhile. */
-const KEPT = 1000;
+/** So many of the last changes are kept, for answers that were on their way meanwhile. */
+const KEPT = 2000;
+/** Changes are handed on together: what is shown is drawn at most this often. */
+const MILLISECONDS_TOGETHER = 80;
+const MILLISECONDS_BETWEEN_TRIES = 1500;
+/** A clock that jumped by so much was asleep, and the stream may be dead without having said so. */
+const MILLISECONDS_ASLEEP = 15_000;
 
 /**
  * The changes of one workspace, as they happen. Tabs share one stream: whoever holds the lock reads it and passes on what
@@ -17,31 +28,26 @@ class Stream {
   private readonly listeners = new Set<Listener>();
   private readonly watchers = new Set<() => void>();
   private readonly channel: BroadcastChannel;
+  private source: EventSource | null = null;
   private last: number | null = null;
-  private readonly rows = new Map<string, Change>();
+  private recent: Change[] = [];
+  private waiting: Change[] = [];
 
   constructor(private readonly workspace: string) {
     this.channel = new BroadcastChannel(`flowstead:${workspace}`);
-    this.channel.onmessage = (message) => this.take(message.data);
-    void navigator.locks.request(`flowstead:${workspace}`, () => new Promise<void>(() => this.read()));
+    this.channel.onmessage = (message: MessageEvent<Message>) => {
+      if (message.data.hello) {
+        if (this.source) this.channel.postMessage({ standing: this.standing });
+      } else this.take(message.data);
+    };
+    this.channel.postMessage({ hello: true });
+    void navigator.locks.request(`flowstead:${workspace}`, () => new Promise<void>(() => this.lead()));
   }
 
+  /** Calls with what changed, several at once; answers how to stop. */
   listen(listener: Listener): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
-  }
-
-  /** The number of the last change that was seen. */
-  get seen(): number {
-    return this.last ?? 0;
-  }
-
-  /** Rows that came with an answer, each as it is now: changes after `since` are newer than what was asked for then. */
-  newest<R extends Run>(rows: R[], since: number): R[] {
-    return rows.map((row) => {
-      const change = this.rows.get(row.id);
-      return change && (change.seq ?? 0) > since ? { ...row, ...runOf(change) } : row;
-    });
   }
 
   watch = (watcher: () => void): (() => void) => {
@@ -49,47 +55,82 @@ class Stream {
     return () => this.watchers.delete(watcher);
   };
 
+  /** The number of the last change that was seen. */
+  get seen(): number {
+    return this.last ?? 0;
+  }
+
+  /** A run that came with an answer, as it is now: changes after `since` are newer than what was asked for then. */
+  newest<R extends Run>(row: R, since: number): R {
+    return this.recent.filter((change) => (change.seq ?? 0) > since).reduce(fold, row);
+  }
+
+  private lead(): void {
+    this.read();
+    let before = Date.now();
+    window.setInterval(() => {
+      const now = Date.now();
+      if (now - before > MILLISECONDS_ASLEEP) this.read();
+      before = now;
+    }, 5000);
+  }
+
   private read(): void {
-    const after = this.last === null ? "" : `?after=${this.last}`;
-    const source = new EventSource(`/api/v1/workspaces/${this.workspace}/events${after}`);
-    const told = (standing: Standing) => this.tell({ standing });
-    source.onopen = () => told("live");
+    this.source?.close();
+    const after = this.last === null ? "" : `&after=${this.last}`;
+    const source = new EventSource(`/api/v1/workspaces/${this.workspace}/events?brief=true&states=true${after}`);
+    this.source = source;
+    source.onopen = () => this.tell({ standing: "live" });
     source.addEventListener("item", (item) => this.tell({ change: JSON.parse(item.data) as Change }));
     source.onerror = () => {
-      told("away");
-      // A browser connects again by itself, but not after an answer that is no stream (a daemon that just starts).
-      if (source.readyState === EventSource.CLOSED) window.setTimeout(() => this.read(), 1500);
+      this.tell({ standing: "away" });
+      // A browser connects again by itself, but not after an answer that is no stream.
+      if (source.readyState === EventSource.CLOSED) void this.again();
     };
     source.addEventListener("end", () => {
       source.close();
-      told("away");
-      window.setTimeout(() => this.read(), 1500);
+      this.tell({ standing: "away" });
+      void this.again();
     });
   }
 
-  private tell(message: { change?: Change; standing?: Standing }): void {
+  /** Why there is no stream: a daemon that starts is waited for; changes that it no longer has are read from the lists. */
+  private async again(): Promise<void> {
+    await new Promise((resolve) => window.setTimeout(resolve, MILLISECONDS_BETWEEN_TRIES));
+    try {
+      await take(api.GET("/api/v1/health"));
+      this.last = null;
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) {
+        this.tell({ standing: "signed-out" });
+        return;
+      }
+    }
+    this.read();
+  }
+
+  private tell(message: Message): void {
     this.channel.postMessage(message);
     this.take(message);
   }
 
-  private take(message: { change?: Change; standing?: Standing }): void {
-    const standing = message.standing ?? "live";
+  private take({ change, standing = "live" }: Message): void {
     if (standing !== this.standing) {
       this.standing = standing;
       for (const watcher of this.watchers) watcher();
     }
-    if (message.change) {
-      const row = runOf(message.change);
-      // What is told of the workspace itself has no number: it is not on record, and comes again.
-      this.last = Math.max(this.last ?? 0, message.change.seq ?? 0);
-      if (row) {
-        this.rows.delete(row.id);
-        this.rows.set(row.id, message.change);
-        const [oldest] = this.rows.keys();
-        if (this.rows.size > KEPT && oldest !== undefined) this.rows.delete(oldest);
-      }
-      for (const listener of this.listeners) listener(message.change);
+    if (!change) return;
+    if (change.seq !== null) {
+      this.last = Math.max(this.last ?? 0, change.seq);
+      this.recent.push(change);
+      if (this.recent.length > 2 * KEPT) this.recent = this.recent.slice(-KEPT);
     }
+    if (this.waiting.push(change) === 1)
+      window.setTimeout(() => {
+        const changes = this.waiting;
+        this.waiting = [];
+        for (const listener of this.listeners) listener(changes);
+      }, MILLISECONDS_TOGETHER);
   }
 }
 
@@ -107,7 +148,21 @@ export function useStanding(workspace: string): Standing {
   return useSyncExternalStore(stream.watch, () => stream.standing);
 }
 
-/** The run that a change brings; null for a change of anything else. */
-export function runOf(change: Change): Run | null {
-  return change.kind === "run" || change.kind === "step" ? (change.row as Run | null) : null;
+/** Calls with what changed; `listener` has to stay the same one as long as it does the same. */
+export function useChanges(workspace: string, listener: Listener): void {
+  useEffect(() => streamOf(workspace).listen(listener), [workspace, listener]);
+}
+
+/** A run after a change. Changes bring runs without their steps, and of these the one that changed. */
+export function fold<R extends Run>(run: R, change: Change): R {
+  if (change.row?.id !== run.id) return run;
+  const { steps, artifacts } = run;
+  const step = change.step;
+  const known = step ? steps.findIndex((each) => each.index === step.index) : -1;
+  return {
+    ...run,
+    ...change.row,
+    artifacts,
+    steps: step && known >= 0 ? steps.with(known, step as Run["steps"][number]) : steps,
+  };
 }

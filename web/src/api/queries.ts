@@ -1,7 +1,7 @@
-import { type QueryClient, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
-import { api, type Run, take } from "./client";
-import { runOf, streamOf } from "./live";
+import { api, take } from "./client";
+import { fold, streamOf } from "./live";
 
 const at = (workspace: string) => ({ params: { path: { workspace } } });
 
@@ -45,28 +45,6 @@ export const engine = (workspace: string) =>
     refetchInterval: 10_000,
   });
 
-export interface RunFilter {
-  flow?: string;
-  status?: string;
-}
-
-export const PAGE = 100;
-
-export const runs = (workspace: string, filter: RunFilter) =>
-  queryOptions({
-    queryKey: [workspace, "runs", filter],
-    queryFn: async () => {
-      const stream = streamOf(workspace);
-      const since = stream.seen;
-      const query = { ...filter, limit: PAGE };
-      const page = await take(
-        api.GET("/api/v1/workspaces/{workspace}/runs", { params: { path: { workspace }, query } }),
-      );
-      return { ...page, runs: stream.newest(page.runs, since) };
-    },
-    refetchInterval: 15_000,
-  });
-
 export const run = (workspace: string, runId: string) =>
   queryOptions({
     queryKey: [workspace, "run", runId],
@@ -76,28 +54,39 @@ export const run = (workspace: string, runId: string) =>
       const params = { path: { workspace, run_id: runId } };
       const row = await take(api.GET("/api/v1/workspaces/{workspace}/runs/{run_id}", { params }));
       // Race: it may have changed while the answer was on its way.
-      return stream.newest([row], since)[0] ?? row;
+      return stream.newest(row, since);
     },
   });
 
-/** What changes without a run: who owns the workspace, and what starts by itself. */
-const STATES = new Set<unknown>(["standing", "engine", "flows"]);
+/** What is asked for anew when it changes, and at most twice a second when much does. */
+const MILLISECONDS_BETWEEN_LOOKS = 500;
 
-/** Lets what is shown follow what happens: each change brings the whole row. */
-export function useLiveRows(workspace: string): void {
+/** Lets what every page shows follow what happens. */
+export function useLive(workspace: string): void {
   const client = useQueryClient();
   useEffect(() => {
     const stream = streamOf(workspace);
-    // Many changes may come at once; what is counted over all of them is asked for at most twice a second.
-    let due: number | undefined;
-    const unlisten = stream.listen((change) => {
-      const row = runOf(change);
-      if (row) put(client, workspace, row);
-      else void client.invalidateQueries({ predicate: ({ queryKey: [of, what] }) => of === workspace && STATES.has(what) });
-      due ??= window.setTimeout(() => {
-        due = undefined;
-        void client.invalidateQueries({ queryKey: overview(workspace).queryKey });
-      }, 500);
+    const due = new Map<string, number>();
+    const look = (queryKey: string[]) => {
+      const name = queryKey.join(" ");
+      if (due.has(name)) return;
+      const timer = window.setTimeout(() => {
+        due.delete(name);
+        void client.invalidateQueries({ queryKey: [workspace, ...queryKey] });
+      }, MILLISECONDS_BETWEEN_LOOKS);
+      due.set(name, timer);
+    };
+    const unlisten = stream.listen((changes) => {
+      look(["overview"]);
+      for (const change of changes) {
+        if (change.kind === "standing" || change.kind === "engine") look([change.kind]);
+        if (change.kind === "flow") look(["flows"]);
+        const { row } = change;
+        if (!row) continue;
+        client.setQueryData(run(workspace, row.id).queryKey, (known) => known && fold(known, change));
+        // What a run kept, and steps that were not planned, come with the run itself.
+        if (change.kind === "artifact" || (change.kind === "run" && row.finished_at)) look(["run", row.id]);
+      }
     });
     // What happened while nobody listened is asked for, once the stream is there (again).
     const unwatch = stream.watch(() => {
@@ -106,23 +95,9 @@ export function useLiveRows(workspace: string): void {
     return () => {
       unlisten();
       unwatch();
-      window.clearTimeout(due);
+      for (const timer of due.values()) window.clearTimeout(timer);
     };
   }, [client, workspace]);
-}
-
-function put(client: QueryClient, workspace: string, row: Run): void {
-  client.setQueryData(run(workspace, row.id).queryKey, (known) => known && { ...known, ...row });
-  client.setQueriesData<{ runs: Run[]; next: number | null }>({ queryKey: [workspace, "runs"] }, (page) => {
-    if (!page) return page;
-    const index = page.runs.findIndex((each) => each.id === row.id);
-    return index < 0 ? page : { ...page, runs: page.runs.with(index, row) };
-  });
-  const unseen = client
-    .getQueryCache()
-    .findAll({ queryKey: [workspace, "runs"] })
-    .filter((query) => !(query.state.data as { runs: Run[] } | undefined)?.runs.some((each) => each.id === row.id));
-  for (const query of unseen) void client.invalidateQueries({ queryKey: query.queryKey, exact: true });
 }
 
 export function useStart(workspace: string) {

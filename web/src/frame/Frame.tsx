@@ -3,7 +3,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { NavLink, Outlet, useNavigate, useParams } from "react-router";
 import { api, take } from "../api/client";
 import { useStanding } from "../api/live";
-import { engine, health, overview, standing, useLiveRows, workspaces } from "../api/queries";
+import { engine, health, overview, standing, useLive, workspaces } from "../api/queries";
 import icon from "../icon.svg";
 import { Ago } from "../parts/Times";
 import { count } from "../parts/words";
@@ -22,7 +22,7 @@ const PAGES = [
 /** What surrounds every page: where you are, who owns it, and whether all of it is live. */
 export function Frame() {
   const { workspace = "" } = useParams();
-  useLiveRows(workspace);
+  useLive(workspace);
   const live = useStanding(workspace);
   return (
     <div className="frame">

@@ -1,17 +1,19 @@
 import { Group, Loader, Select, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
-import { flows, runs } from "../../api/queries";
+import { flows } from "../../api/queries";
 import { State } from "../../parts/State";
 import { Ago, Took } from "../../parts/Times";
 import { Empty, Trouble } from "../../parts/Trouble";
 import { shortId } from "../../parts/words";
+import { runs, useLiveRuns } from "./queries";
 
 const STATUSES = ["queued", "running", "waiting", "succeeded", "failed", "cancelled", "interrupted", "rejected"];
 
 /** What ran, newest first; the filters are in the address. */
 export default function Runs() {
   const { workspace = "" } = useParams();
+  useLiveRuns(workspace);
   const [address, setAddress] = useSearchParams();
   const flow = address.get("flow") ?? undefined;
   const status = address.get("status") ?? undefined;
