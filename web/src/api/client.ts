@@ -17,6 +17,7 @@ export class ApiError extends Error {
     message: string,
     readonly hint: string,
     readonly status: number,
+    readonly detail: Record<string, unknown> = {},
   ) {
     super(message);
   }
@@ -45,5 +46,6 @@ export async function take<T>(asked: Promise<Answer<T>>): Promise<T> {
     told.message ?? `The daemon answered with ${answer.response.status}.`,
     told.hint ?? "",
     answer.response.status,
+    told.detail,
   );
 }
