@@ -6,32 +6,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import duckdb
 import polars as pl
 
+from bench.large import write_table
 from bench.rows import Measurement, Reach, Row, Sample, Samples, Setting
 from bench.workspaces import Workspace
 from flowstead.client import Client
 from flowstead.daemon.embedded import embedded
 
-_TABLE = """
-COPY (
-    SELECT i AS id, random() * 1e6 AS amount, CAST(random() * 1000 AS INTEGER) AS quantity,
-           'carrier ' || CAST(random() * 16 AS INTEGER) AS carrier, md5(CAST(i AS VARCHAR)) AS token,
-           TIMESTAMP '2013-01-01' + to_seconds(CAST(random() * 31e6 AS BIGINT)) AS departed,
-           CASE WHEN random() < 0.1 THEN NULL ELSE random() * 100 END AS delay, random() < 0.5 AS late,
-           'note ' || CAST(random() * 1e9 AS BIGINT) AS note
-    FROM range({}) AS numbers(i)
-) TO '{}' (FORMAT parquet)
-"""
-
 
 def large_table(setting: Setting) -> Samples:
     workspace = Workspace(setting.folder)
     path = workspace.root / "large.parquet"
-    rows = setting.size(15_000_000, 300_000)
-    with duckdb.connect() as connection:
-        connection.execute(_TABLE.format(rows, path))
+    rows = setting.size(12_000_000, 300_000)
+    write_table(path, rows)
     with Client(embedded(workspace.root, command="bench")) as client:
         while True:
             page, page_took = _timed(lambda: client.table_page("large.parquet", limit=100))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.browsing import CHROMIUM, chromium
 from flowstead.client import MachineClient
 from flowstead.client.finding import transport_to
 from flowstead.client.launching import start_daemon
@@ -18,9 +17,6 @@ from flowstead.daemon.console import is_built
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
-
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
@@ -28,13 +24,8 @@ def browser() -> Iterator[Browser]:
         pytest.skip("there is no Chromium on this machine")
     if not is_built():
         pytest.skip("the console is not built: Node.js 20.19 or later builds it")
-    from playwright.sync_api import sync_playwright
-
-    arguments = [*QUIET, "--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -66,15 +57,39 @@ class Console:
 
 
 @pytest.fixture
-def console(browser: Browser, machine: MachineClient, workspace: Any) -> Iterator[Any]:
+def windows(browser: Browser) -> Iterator[Any]:
+    """Opens signed-in windows of a machine's console; they close with the test."""
+    opened: list[Console] = []
+
+    def window(machine: MachineClient, scheme: str = "light") -> Console:
+        opened.append(Console(browser, machine, scheme))
+        return opened[-1]
+
+    yield window
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def console(windows: Any, machine: MachineClient, workspace: Any) -> Any:
     """Opens windows on the workspace, in light or dark."""
-    windows: list[Console] = []
 
     def window(scheme: str = "light") -> Console:
         machine.open(workspace.root)
-        windows.append(Console(browser, machine, scheme))
-        return windows[-1]
+        return windows(machine, scheme)
 
-    yield window
-    for each in windows:
-        each.close()
+    return window
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What tests measured, which no test judges: it depends on what else the machine does."""
+    measured = [
+        f"{report.nodeid.rpartition('::')[2]}: {what}"
+        for report in terminalreporter.getreports("passed")
+        for name, what in report.user_properties
+        if name == "measured"
+    ]
+    if measured:
+        terminalreporter.section("measured")
+        for line in measured:
+            terminalreporter.line(line)

@@ -1,0 +1,101 @@
+"""Pages of what is large show their first rows at once, scroll, and load no more than they show.
+
+Times are measured and told, and never judged here: docs/performance.md says what they are to reach.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from sizes import LINES, ROWS, STEPS, TABLE, Large, make_large
+
+from bench.browsing import Opened, Requests, Scrolled, open_page, scroll
+from flowstead.client import MachineClient
+from flowstead.client.finding import transport_to
+from flowstead.client.launching import start_daemon
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+MOST_NODES = 6_000
+MOST_ASKED = 2_000_000
+"""Bytes that a page may ask for until it stands, of all that there is."""
+MOST_JAVASCRIPT = 300_000
+HEAVY = {"CodeMirror": "cm-content", "uPlot": "u-over", "Markdown": "thematicBreak"}
+"""What only the code of a library says."""
+
+
+class Desk(NamedTuple):
+    machine: MachineClient
+    large: Large
+    url: str
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[Desk]:
+    """A daemon with the large workspace open."""
+    folder = tmp_path_factory.mktemp("large")
+    home = folder / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLOWSTEAD_HOME", str(home))
+        large = make_large(folder / "workspace", home)
+        info = start_daemon(home)
+        with MachineClient(transport_to(info, home)) as machine:
+            machine.url = info.url  # type: ignore[attr-defined]
+            key = machine.open(large.root)["workspace"]
+            yield Desk(machine, large, f"{info.url}/w/{key}")
+            machine.stop()
+    shutil.rmtree(folder)  # more than a gigabyte
+
+
+@pytest.fixture
+def window(desk: Desk, windows: Any) -> Any:
+    return windows(desk.machine)
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Callable[[Opened, Scrolled], None]:
+    """Puts on record how long a page took."""
+
+    def measured(opened: Opened, scrolled: Scrolled) -> None:
+        record_property(
+            "measured",
+            f"shown after {opened.shown:.0f} ms (reach 1,000), painted after {opened.painted:.0f} ms (reach 800); "
+            f"{scrolled.frames} frames, median {scrolled.median:.1f} ms (reach 17), p95 {scrolled.p95:.1f} ms, "
+            f"worst {scrolled.worst:.0f} ms, {scrolled.late:.0%} late; {scrolled.nodes} elements",
+        )
+
+    return measured
+
+
+def is_bounded(requests: Requests, scrolled: Scrolled) -> None:
+    assert scrolled.nodes < MOST_NODES
+    asked = requests.of("api/")
+    assert sum(each.size for each in asked) < MOST_ASKED, asked
+
+
+def test_the_first_javascript_is_small(desk: Desk, window: Any) -> None:
+    page: Page = window.page
+    requests = Requests(page)
+    open_page(page, desk.url, page.get_by_role("main").get_by_role("link").first)
+    texts = [page.request.get(f"{window.url}/{each.path}").body() for each in requests.of(".js")]
+    assert texts
+    assert sum(len(gzip.compress(text)) for text in texts) <= MOST_JAVASCRIPT
+    assert [name for name, said in HEAVY.items() if any(said.encode() in text for text in texts)] == []
+
+
+def test_a_hundred_thousand_runs(desk: Desk, window: Any, measured: Any) -> None:
+    page: Page = window.page
+    requests = Requests(page)
+    rows = page.get_by_role("main").get_by_role("row")
+    opened = open_page(page, f"{desk.url}/runs", rows.nth(2))
+    page.get_by_role("main").get_by_text("wide").first.wait_for()
+    scrolled = scroll(page, rows.nth(5), 60)
+    measured(opened, scrolled)
+    is_bounded(requests, scrolled)
