@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -111,6 +112,6 @@ def scroll(page: Page, view: Locator, screens: int) -> Scrolled:
         if turn % 5 == 0:
             nodes = max(nodes, page.evaluate(_NODES))
     at = page.evaluate(_RECORDED)
-    took = sorted(after - before for before, after in zip(at, at[1:], strict=False))
+    took = sorted(after - before for before, after in pairwise(at))
     late = sum(each > 2 * 1000 / 60 for each in took) / len(took)
     return Scrolled(len(took), median(took), took[len(took) * 95 // 100], took[-1], late, nodes)

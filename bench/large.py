@@ -1,4 +1,4 @@
-"""Makers of what is large: many runs, many steps, a long log, a table beyond memory; written as fast as a disk takes it.
+"""Makers of what is large: many runs, many steps, a long log, a table beyond memory; as fast as a disk takes them.
 
 Nobody may have the workspace meanwhile.
 """
@@ -91,7 +91,8 @@ def _runs(entries: list[CatalogEntry], number: int, begun: int) -> Iterator[tupl
         failed = _failed(each)
         yield (
             *(_id(begun, each), entry.name, entry.spec.group, entry.digest, "failed" if failed else "succeeded"),
-            *(f"inbox/day_{each}.csv", None if failed else f"run {each} of {number}", _error(entry) if failed else None),
+            f"inbox/day_{each}.csv",
+            *((None, _error(entry)) if failed else (f"run {each} of {number}", None)),
             *(at, at, at + 5_000, at + 5_000 + 1_000_000 * (1 + each % 30)),
         )
 
@@ -109,7 +110,7 @@ def _steps(entries: list[CatalogEntry], number: int, begun: int) -> Iterator[tup
 
 
 def write_log(folder: Path, run_id: str, flow: str, steps: list[str], lines: int) -> None:
-    """Writes the log of an ended run, `line 0` to the last one, a part of it by each step; one in 1,000 is a warning."""
+    """Writes the log of an ended run, `line 0` to the last one, by each step a part; one in 1,000 is a warning."""
     folder.mkdir(parents=True, exist_ok=True)
     begun = now_us() - lines * 1000
     with (folder / NAME).open("wb") as file:

@@ -6,14 +6,12 @@ Times are measured and told, and never judged here: docs/performance.md says wha
 from __future__ import annotations
 
 import gzip
-import re
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from sizes import LINES, ROWS, STEPS, TABLE, Large, make_large
+from sizes import Large, make_large
 
 from bench.browsing import Opened, Requests, Scrolled, open_page, scroll
 from flowstead.client import MachineClient
@@ -21,7 +19,7 @@ from flowstead.client.finding import transport_to
 from flowstead.client.launching import start_daemon
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Page
 
 MOST_NODES = 6_000
 MOST_ASKED = 2_000_000
