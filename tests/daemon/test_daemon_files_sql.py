@@ -265,3 +265,16 @@ def test_every_column_of_a_wide_table_is_exported(looking: Looking, workspace: A
     pl.DataFrame({f"c{number}": [number] for number in range(700)}).write_parquet(workspace.root / "wide.parquet")
     assert len(looking.page("wide.parquet")["columns"]) == 500
     assert pl.read_csv(io.BytesIO(looking.export(path="wide.parquet", format="csv"))).width == 700
+
+
+def test_a_table_without_a_run_is_asked_as_data(looking: Looking, workspace: Any) -> None:
+    (looking.root / "numbers.csv").write_text("a,b\n1,x\n2,y\n")
+    answer = looking.call("POST", "/tables/sql", path="numbers.csv", sql="SELECT sum(a) AS total FROM data")
+    assert (answer["rows"], answer["columns"][0]["name"], answer["more"]) == ([[3]], "total", False)
+    with duckdb.connect(str(looking.root / "mart.duckdb")) as connection:
+        connection.execute("CREATE TABLE facts AS SELECT 42 AS answer")
+    assert looking.call("POST", "/tables/sql", path="mart.duckdb", sql="FROM data.facts")["rows"] == [[42]]
+    with pytest.raises(UsageError, match="CREATE"):
+        looking.call("POST", "/tables/sql", path="numbers.csv", sql="CREATE TABLE x AS FROM data")
+    with pytest.raises(FlowsteadError):
+        looking.call("POST", "/tables/sql", path="numbers.csv", sql="FROM read_csv('/etc/passwd')")

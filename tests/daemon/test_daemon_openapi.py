@@ -272,6 +272,7 @@ def test_what_a_real_daemon_answers_is_what_it_says(
     here("GET", "/files/text", {"path": "inbox/a.csv"})
     here("POST", "/tables/page", {"path": "inbox/a.csv", "sort": [{"column": "count", "descending": True}]})
     here("POST", "/tables/statistics", {"path": "inbox/a.csv"})
+    here("POST", "/tables/sql", {"path": "inbox/a.csv", "sql": "SELECT * FROM data"})
     tables = here("GET", "/runs/{run_id}/tables", run_id=totals)["tables"]
     if tables:
         here("POST", "/runs/{run_id}/sql", {"sql": f'SELECT * FROM "{tables[0]["name"]}"'}, run_id=totals)

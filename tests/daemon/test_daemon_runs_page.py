@@ -96,6 +96,22 @@ def test_pages_have_every_run_that_passes_and_no_other(many: Ledger, name: str, 
     assert partial.total <= counted.total and (not partial.exact or partial == counted)
 
 
+@pytest.mark.parametrize("seconds", [0.0, 9.0], ids=["span by span", "at once"])
+def test_any_page_is_had_at_once(many: Ledger, seconds: float) -> None:
+    filters = RunFilters(flow="flow-3")
+    whole = [run.number for run in many.reader.runs(limit=MANY, with_steps=False) if run.flow == "flow-3"]
+    top = find_runs(many.reader, filters, limit=1).top
+    for offset in (0, 1, 700, 2990, len(whole) - 1, len(whole), len(whole) + 5):
+        cursor, left, found = top, offset, list[int]()
+        while cursor is not None and len(found) < 10:
+            page = find_runs(
+                many.reader, filters, before=cursor, offset=left, limit=10, seconds=seconds, with_steps=False
+            )
+            found += [run.number for run in page.runs]
+            cursor, left = page.next, page.left
+        assert found[:10] == whole[offset : offset + 10]
+
+
 def test_times_bound_what_is_looked_at(many: Ledger) -> None:
     begun = many.begun  # type: ignore[attr-defined]
     for first, last in ((0, 100), (15_000, 15_010), (29_900, MANY), (40_000, 50_000)):

@@ -152,6 +152,7 @@ class Client:
 
         `status` is one or several with commas between; other filters are group, trigger, text, since and until. With
         count=True the page also has `total` and `total_exact`; with steps=False runs come without steps and artifacts.
+        With a page's `cursor` and an offset any page of the same list is had at once.
         """
         fields = {"flow": flow, "status": status, "limit": limit, "cursor": cursor, **filters}
         return self._transport.request("GET", "/runs", fields)
@@ -294,6 +295,10 @@ class Client:
     def export_table(self, target: BinaryIO, path: str | None = None, *, format: str, **fields: Any) -> None:
         """Writes a table, sorted and filtered as in table_page, to `target` as csv, xlsx or parquet."""
         self._transport.download("POST", "/tables/export", {"path": path, "format": format, **fields}, target)
+
+    def table_sql(self, path: str, sql: str, **fields: Any) -> dict[str, Any]:
+        """Rows of one SELECT over a table, called `data`: `{columns, rows, more, cut}`; fields as in table_page."""
+        return self._transport.request("POST", "/tables/sql", {"path": path, "sql": sql, **fields})
 
     def run_tables(self, run_id: str) -> list[dict[str, Any]]:
         """The tables that SQL over a run can name: `[{name, artifact, step, path}]`. Raises RunNotFound."""

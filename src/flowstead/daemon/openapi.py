@@ -94,6 +94,7 @@ ANSWERS: dict[str, Any] = {
     "start_engine": machine.EngineStatus,
     "stop_engine": machine.EngineStatus,
     "table_page": files.TablePage,
+    "table_sql": files.SqlRows,
     "table_statistics": files.TableStatistics,
     "take_from_pool": pool.PoolMember,
     "take_over": machine.Standing,

@@ -41,10 +41,15 @@ class RunFilters(NamedTuple):
 
 
 class RunsFound(NamedTuple):
-    """Runs, newest first. `next` is the number below which to go on looking; None when there is nothing more."""
+    """Runs, newest first. `next` is the number below which to go on looking; None when there is nothing more.
+
+    `top` is the number below which was looked, and `left` how many are still to be left out where the time was over.
+    """
 
     runs: list[Run]
     next: int | None
+    top: int
+    left: int = 0
 
 
 class RunCount(NamedTuple):
@@ -74,31 +79,40 @@ def find_runs(
     filters: RunFilters,
     *,
     before: int | None = None,
+    offset: int = 0,
     limit: int = 50,
     seconds: float = SECONDS_TO_LOOK,
     with_steps: bool = True,
 ) -> RunsFound:
-    """The newest runs that pass the filters, below the number `before`.
+    """The newest runs that pass the filters, below the number `before`, without the first `offset` of them.
 
     Looks through the runs in spans until the page is full or the time is over: a page may be short, even empty, and
     still have a `next`. Raises UsageError for a status that there is not.
     """
     _check(filters)
     given = filters.given
-    statement = sql.search_runs(given)
+    statement, counting = sql.search_runs(given), sql.search_runs(given, counted=True)
     bottom, top = _reach(reader, filters)
     if before is not None:
         top = min(top, before)
     rows: list[tuple[Any, ...]] = []
+    left = offset
 
     def look(low: int, high: int) -> bool:
-        rows.extend(reader.rows(statement, (*_parameters(given, low, high), limit + 1 - len(rows))))
+        nonlocal left
+        if left:
+            here = reader.rows(counting, (*_parameters(given, low, high), left, 0))[0][0]
+            if here < left:
+                left -= here
+                return False
+        rows.extend(reader.rows(statement, (*_parameters(given, low, high), limit + 1 - len(rows), left)))
+        left = 0
         return len(rows) > limit
 
     low = _in_spans(bottom, top, look, seconds)
     if len(rows) > limit:
-        return RunsFound(reader.as_runs(rows[:limit], with_steps=with_steps), rows[limit - 1][0])
-    return RunsFound(reader.as_runs(rows, with_steps=with_steps), low if low > bottom else None)
+        return RunsFound(reader.as_runs(rows[:limit], with_steps=with_steps), rows[limit - 1][0], top)
+    return RunsFound(reader.as_runs(rows, with_steps=with_steps), low if low > bottom else None, top, left)
 
 
 def count_runs(
@@ -112,7 +126,7 @@ def count_runs(
 
     def look(low: int, high: int) -> bool:
         nonlocal count
-        count += reader.rows(statement, (*_parameters(given, low, high), most + 1 - count))[0][0]
+        count += reader.rows(statement, (*_parameters(given, low, high), most + 1 - count, 0))[0][0]
         return count > most
 
     bottom, top = _reach(reader, filters)

@@ -381,14 +381,15 @@ SEARCH_FILTERS = {
 def search_runs(filters: Collection[str], *, counted: bool = False) -> str:
     """Runs whose number is from ? to below ?, newest first, that pass the filters (names in SEARCH_FILTERS).
 
-    The parameters are the text, the two numbers, a value for each of the other filters in their order, and the limit.
+    The parameters are the text, the two numbers, a value for each of the other filters in their order, the limit, and
+    how many to leave out before it.
     """
     # The text is the first parameter wherever it stands; without one, something has to stand in its place.
     conditions = " AND ".join(SEARCH_FILTERS[name] for name in filters) or "1"
     found = f"FROM runs WHERE ?1 IS NOT NULL AND number >= ?2 AND number < ?3 AND {conditions}"
     if counted:
-        return f"SELECT count(*) FROM (SELECT 1 {found} LIMIT ?)"
-    return f"SELECT {RUN_COLUMNS} {found} ORDER BY number DESC LIMIT ?"
+        return f"SELECT count(*) FROM (SELECT 1 {found} LIMIT ? OFFSET ?)"
+    return f"SELECT {RUN_COLUMNS} {found} ORDER BY number DESC LIMIT ? OFFSET ?"
 
 
 STEP_ATTEMPTS = """

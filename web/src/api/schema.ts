@@ -743,10 +743,15 @@ export interface paths {
          * A page of runs, newest first, that pass every filter; `next` is the cursor of the page after it.
          * @description A page of runs, newest first, that pass every filter; `next` is the cursor of the page after it.
          *
+         *     `cursor` in the answer is the one that gives this page again, whatever has come since: with it and `offset`, how
+         *     many to leave out, any page of a long list is had at once. `left` says how many were not yet left out when the time
+         *     for that was over: go on from `next` with that offset.
+         *
          *     `status` is one or several with commas between; `text` is looked for in ids, source paths and summaries; `since` and
          *     `until` are times (ISO 8601) between which a run was queued. Where few of many runs pass, a page may be short, or
-         *     even empty, and still have a `next`: go on from there. With `count`, `total` tells how many there are, which is
-         *     `total_exact` up to 10,000. Without `steps` runs come without steps and artifacts.
+         *     even empty, and still have a `next`: go on from there. With `count`, `total` tells how many there are, or are at
+         *     least where it is not `total_exact`, because counting takes too long. Without `steps` runs come without steps and
+         *     artifacts.
          */
         get: operations["list_runs"];
         put?: never;
@@ -1251,6 +1256,26 @@ export interface paths {
          *     `[{value, count}]`. Of a large table some are estimated, from `sampled` rows: `approximate` names which.
          */
         post: operations["table_statistics"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/tables/sql": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The same over one table, which is named as in table_page and called `data`; those of a database `data.
+         * @description The same over one table, which is named as in table_page and called `data`; those of a database `data.NAME`.
+         */
+        post: operations["table_sql"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3637,13 +3662,18 @@ export interface components {
         };
         /**
          * RunPage
-         * @description Runs, newest first; `next` is the cursor of the next page, `total` how many there are, or are at least.
+         * @description Runs, newest first; `next` is the cursor of the next page, `cursor` that of this one, `total` how many there are,
+         *     or are at least. `left` of the offset were not left out yet: go on from `next` with that offset.
          */
         RunPage: {
             /** Runs */
             runs: components["schemas"]["Run"][];
             /** Next */
             next: number | null;
+            /** Cursor */
+            cursor: number;
+            /** Left */
+            left: number;
             /** Total */
             total?: number;
             /** Total Exact */
@@ -4208,6 +4238,46 @@ export interface components {
              * @default null
              */
             columns?: string[] | null;
+            /**
+             * View
+             * @default null
+             */
+            view?: string | null;
+        };
+        /** TableSqlFields */
+        TableSqlFields: {
+            /** Sql */
+            sql: string;
+            /**
+             * Path
+             * @default null
+             */
+            path?: string | null;
+            /**
+             * Run Id
+             * @default null
+             */
+            run_id?: string | null;
+            /**
+             * Artifact
+             * @default null
+             */
+            artifact?: string | null;
+            /**
+             * Step
+             * @default null
+             */
+            step?: string | number | null;
+            /**
+             * Sheet
+             * @default null
+             */
+            sheet?: string | null;
+            /**
+             * Limit
+             * @default 1000
+             */
+            limit?: number;
             /**
              * View
              * @default null
@@ -6832,6 +6902,7 @@ export interface operations {
                 /** @example 1 */
                 limit?: number;
                 cursor?: number;
+                offset?: number;
                 steps?: boolean;
                 /** @example true */
                 count?: boolean;
@@ -6939,6 +7010,8 @@ export interface operations {
                      *         }
                      *       ],
                      *       "next": null,
+                     *       "cursor": 9,
+                     *       "left": 0,
                      *       "total": 1,
                      *       "total_exact": true
                      *     }
@@ -8688,6 +8761,64 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["TableStatistics"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
+    table_sql: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example flights-9f1c2a7be011 */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "path": "incoming/monday.csv",
+                 *       "sql": "SELECT max(count) AS most FROM data"
+                 *     }
+                 */
+                "application/json": components["schemas"]["TableSqlFields"];
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "columns": [
+                     *         {
+                     *           "name": "most",
+                     *           "type": "BIGINT",
+                     *           "kind": "number"
+                     *         }
+                     *       ],
+                     *       "rows": [
+                     *         [
+                     *           4
+                     *         ]
+                     *       ],
+                     *       "more": false,
+                     *       "cut": []
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SqlRows"];
                 };
             };
             400: components["responses"]["BadRequest"];

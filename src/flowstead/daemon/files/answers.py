@@ -12,7 +12,11 @@ from flowstead.daemon.files.opening import Place, open_file
 from flowstead.model.home import home
 
 SECONDS_KEPT = 3600
-_DOCUMENT = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; form-action 'none'"
+_DOCUMENT = (
+    "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; form-action 'none'; "
+    "frame-ancestors 'self'"
+)
+_PDF = "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'self'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,8 @@ def headers_for(name: str, media_type: str, *, attached: bool) -> dict[str, str]
         "X-Content-Type-Options": "nosniff",
         "Cross-Origin-Resource-Policy": "same-origin",
         "Cache-Control": "no-cache",
+        "X-Frame-Options": "SAMEORIGIN",  # the console shows it in a frame
     }
-    if media_type != "application/pdf":  # browsers refuse to show a sandboxed PDF
-        headers["Content-Security-Policy"] = _DOCUMENT
+    # Browsers refuse to show a sandboxed PDF.
+    headers["Content-Security-Policy"] = _PDF if media_type == "application/pdf" else _DOCUMENT
     return headers

@@ -172,15 +172,37 @@ def run_sql(
 
     Nothing but these can be read, and nothing written. Raises `sql-refused` and `sql-failed`.
     """
-    _within("limit", limit, 1, MOST_ROWS)
-    if not isinstance(sql, str) or len(sql) > LONGEST_SQL:
-        raise UsageError(f"sql is a text of at most {LONGEST_SQL:,} characters.")
+    _check_sql(sql, limit)
     run = host.reader.run(host.reader.run_id(run_id))
     tables = run_tables(host, run)
     # Only those that the text mentions are opened; without any, all, so that it can ask what there is.
     mentioned = [each for each in tables if each.name.lower() in sql.lower()] or tables
     named = [{"name": each.name, "file": described(host, each.place)} for each in mentioned[:200]]
     return _ask(host, {"about": "sql", "sql": sql, "limit": limit, "tables": named}, view)
+
+
+def table_sql(
+    host: WorkspaceHost,
+    *,
+    sql: str,
+    path: str | None = None,
+    run_id: str | None = None,
+    artifact: str | None = None,
+    step: str | int | None = None,
+    sheet: str | None = None,
+    limit: int = 1000,
+    view: str | None = None,
+) -> dict[str, Any]:
+    """The same over one table, which is named as in table_page and called `data`; those of a database `data.NAME`."""
+    _check_sql(sql, limit)
+    file = table_file(host, path=path, run_id=run_id, artifact=artifact, step=step, sheet=sheet)
+    return _ask(host, {"about": "sql", "sql": sql, "limit": limit, "tables": [{"name": "data", "file": file}]}, view)
+
+
+def _check_sql(sql: object, limit: int) -> None:
+    _within("limit", limit, 1, MOST_ROWS)
+    if not isinstance(sql, str) or len(sql) > LONGEST_SQL:
+        raise UsageError(f"sql is a text of at most {LONGEST_SQL:,} characters.")
 
 
 def export_table(
@@ -247,6 +269,7 @@ ROUTES = (
     Route("GET", "/files/text", read_text),
     Route("POST", "/tables/page", table_page),
     Route("POST", "/tables/statistics", table_statistics),
+    Route("POST", "/tables/sql", table_sql),
     Route("POST", "/tables/export", export_table),
     Route("GET", "/runs/{run_id}/tables", list_run_tables),
     Route("POST", "/runs/{run_id}/sql", run_sql),

@@ -13,12 +13,14 @@ from flowstead.daemon.workspace_host import WorkspaceHost
 from flowstead.engine.inbox import Inbox
 from flowstead.engine.retrying import retry, retry_each
 from flowstead.engine.runlog import lines_from
-from flowstead.ledger.pages import RunFilters, count_runs, find_runs
+from flowstead.ledger.pages import SECONDS_TO_LOOK, RunFilters, count_runs, find_runs
 from flowstead.model.errors import RunNotFound, TransitionRefused, UsageError, WorkspaceBusy
 from flowstead.model.run import ENDED, OPEN, Run
 
 MOST_ROWS = 1000
 SECONDS_TO_CHOOSE = 1.0
+SECONDS_TO_COUNT = 0.1
+MOST_COUNTED = 1_000_000
 
 
 def list_runs(
@@ -33,22 +35,38 @@ def list_runs(
     until: str | None = None,
     limit: int = 50,
     cursor: int | None = None,
+    offset: int = 0,
     steps: bool = True,
     count: bool = False,
 ) -> dict[str, Any]:
     """A page of runs, newest first, that pass every filter; `next` is the cursor of the page after it.
 
+    `cursor` in the answer is the one that gives this page again, whatever has come since: with it and `offset`, how
+    many to leave out, any page of a long list is had at once. `left` says how many were not yet left out when the time
+    for that was over: go on from `next` with that offset.
+
     `status` is one or several with commas between; `text` is looked for in ids, source paths and summaries; `since` and
     `until` are times (ISO 8601) between which a run was queued. Where few of many runs pass, a page may be short, or
-    even empty, and still have a `next`: go on from there. With `count`, `total` tells how many there are, which is
-    `total_exact` up to 10,000. Without `steps` runs come without steps and artifacts.
+    even empty, and still have a `next`: go on from there. With `count`, `total` tells how many there are, or are at
+    least where it is not `total_exact`, because counting takes too long. Without `steps` runs come without steps and
+    artifacts.
     """
     _check_limit(limit)
     filters = _filters(flow, status, group, trigger, text, since, until)
-    found = find_runs(host.reader, filters, before=cursor, limit=limit, with_steps=steps)
-    answer: dict[str, Any] = {"runs": [run.as_dict() for run in host.as_seen(found.runs)], "next": found.next}
+    if offset < 0:
+        raise UsageError(f"offset is {offset}.", hint="Give a number from 0.")
+    seconds = SECONDS_TO_CHOOSE if offset else SECONDS_TO_LOOK
+    found = find_runs(
+        host.reader, filters, before=cursor, offset=offset, limit=limit, seconds=seconds, with_steps=steps
+    )
+    answer: dict[str, Any] = {
+        "runs": [run.as_dict() for run in host.as_seen(found.runs)],
+        "next": found.next,
+        "cursor": found.top,
+        "left": found.left,
+    }
     if count:
-        counted = count_runs(host.reader, filters)
+        counted = count_runs(host.reader, filters, most=MOST_COUNTED, seconds=SECONDS_TO_COUNT)
         answer["total"], answer["total_exact"] = counted.total, counted.exact
     return answer
 

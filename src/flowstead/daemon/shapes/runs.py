@@ -99,10 +99,13 @@ class RunDetails(Run):
 
 
 class RunPage(TypedDict):
-    """Runs, newest first; `next` is the cursor of the next page, `total` how many there are, or are at least."""
+    """Runs, newest first; `next` is the cursor of the next page, `cursor` that of this one, `total` how many there are,
+    or are at least. `left` of the offset were not left out yet: go on from `next` with that offset."""
 
     runs: list[Run]
     next: int | None
+    cursor: int
+    left: int
     total: NotRequired[int]
     total_exact: NotRequired[bool]
 
