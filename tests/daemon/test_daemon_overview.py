@@ -7,8 +7,10 @@ import time
 from typing import Any
 
 import pytest
+from looking import Looking
 from serving import Served, items, until
 
+from flowstead.catalog import describing
 from flowstead.ledger import Ledger
 from flowstead.ledger import statements as sql
 from flowstead.ledger.pages import latest_runs, queued_by_flow, runs_since
@@ -168,6 +170,25 @@ def test_what_starts_by_itself_says_when(first: Home) -> None:
     flows = until(due, "the schedule has a next slot")
     assert flows["totals"]["state"] == "scheduled" and flows["fails"]["state"] == "manual"
     assert first.shown["automated"]
+
+
+def test_what_cannot_be_imported_is_not_tried_at_every_look(
+    looking: Looking, workspace: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.module("needs", "import nowhere_to_be_found\n")
+    tried: list[str] = []
+    real = describing.describe_modules
+    monkeypatch.setattr(
+        describing, "describe_modules", lambda *given, **more: (tried.append("it"), real(*given, **more))
+    )
+    for _ in range(3):
+        (flow,) = looking.call("GET", "/flows")["flows"]
+        assert flow["status"] == "broken" and "nowhere_to_be_found" in flow["error"]["message"]
+        (flow,) = looking.call("GET", "/engine")["flows"]
+        assert flow["state"] == "broken"
+    assert tried == ["it"]
+    looking.call("GET", "/flows", again=True)
+    assert len(tried) == 2
 
 
 @pytest.fixture(scope="module")

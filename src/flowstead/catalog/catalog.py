@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from flowstead.workspace.layout import WorkspaceLayout
 
 _SUFFIXES = (".py", ".ipynb")
+SECONDS_BETWEEN_READINGS = 10.0
+"""For how long modules whose sizes and times stay what they are need not be read again."""
 # What the text alone decides, and a time-out, which is too dear to meet again at every look.
 _LASTING = frozenset(
     ("notebook-invalid", "notebook-magic", "build-missing", "build-invalid", "definition-invalid", "module-timeout")
@@ -125,11 +127,11 @@ class Catalog:
             raise self._unknown(name, list(modules))
         return self._look({name: modules[name]}, True)[0]
 
-    def entries_within(self, seconds: float) -> list[CatalogEntry]:
+    def entries_within(self, seconds: float = SECONDS_BETWEEN_READINGS) -> list[CatalogEntry]:
         """What `entries` gave within the last `seconds`, as long as no module's size or time has changed since.
 
-        For what is shown all the time: it costs a look at the names. A flow that waits for its environment is looked at
-        anew. Raises what `entries` raises.
+        For what is shown all the time: it costs a look at the names, also while a module cannot be imported. A flow
+        that waits for its environment is looked at anew. Raises what `entries` raises.
         """
         # Before they are read: what changes meanwhile is seen at the next look.
         fingerprint, now = fingerprint_of(self.layout), time.monotonic()

@@ -215,7 +215,7 @@ class WorkspaceHost:
             return self._automation.status()
         from flowstead.engine.automation import status_at_rest
 
-        return status_at_rest(self.catalog.entries(), self.reader)
+        return status_at_rest(self.catalog.entries_within(), self.reader)
 
     def automated_flows(self) -> dict[str, dict[str, Any]]:
         """How each flow stands that starts by itself here; see AutomatedFlow.status. Costs no look at anything."""

@@ -66,12 +66,16 @@ class LatestRun(NamedTuple):
     number: int
     id: str
     status: str
-    queued_at: int
     started_at: int | None
     finished_at: int | None
-    error: dict[str, Any] | None
+
+
+class Outcome(NamedTuple):
+    """What else is told of a run that is shown by itself."""
+
+    queued_at: int
     summary: str | None
-    version: str
+    error: dict[str, Any] | None
 
 
 def find_runs(
@@ -189,11 +193,20 @@ def latest_runs(reader: LedgerReader, flows: Iterable[str], limit: int) -> dict[
     """The last runs of each flow, the newest first."""
     found: dict[str, list[LatestRun]] = {}
     for row in reader.rows(sql.NEWEST_OF_FLOWS, (json.dumps(list(flows)), limit)):
-        run = LatestRun._make((*row[:7], None if row[7] is None else json.loads(row[7]), *row[8:]))
+        run = LatestRun._make(row)
         found.setdefault(run.flow, []).append(run)
     for runs in found.values():
         runs.sort(key=lambda run: -run.number)
     return found
+
+
+def outcomes(reader: LedgerReader, numbers: Iterable[int]) -> dict[int, Outcome]:
+    """What came of the runs of these numbers."""
+    rows = reader.rows(sql.OUTCOMES, (json.dumps(list(numbers)),))
+    return {
+        number: Outcome(queued_at, summary, None if error is None else json.loads(error))
+        for number, queued_at, summary, error in rows
+    }
 
 
 def queued_by_flow(reader: LedgerReader) -> dict[str, int]:

@@ -356,10 +356,14 @@ NUMBERS_UNTIL = "SELECT coalesce(max(+number), 0) FROM runs WHERE id < ?"
 QUEUED_BY_FLOW = "SELECT flow, count(*) FROM runs INDEXED BY runs_queued WHERE status = 'queued' GROUP BY flow"
 
 NEWEST_OF_FLOWS = """
-SELECT flow, number, runs.id, status, queued_at, started_at, finished_at, error, summary, version
+SELECT flow, number, runs.id, status, started_at, finished_at
 FROM json_each(?) AS wanted CROSS JOIN runs ON number IN (
     SELECT number FROM runs INDEXED BY runs_by_flow WHERE flow = wanted.value ORDER BY number DESC LIMIT ?
 )
+"""
+
+OUTCOMES = """
+SELECT number, queued_at, summary, error FROM runs WHERE number IN (SELECT value FROM json_each(?))
 """
 
 NEWEST_IN = """

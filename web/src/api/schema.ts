@@ -509,6 +509,8 @@ export interface paths {
         /**
          * All flows of the workspace, by name, the broken ones with what is wrong with them.
          * @description All flows of the workspace, by name, the broken ones with what is wrong with them.
+         *
+         *     What a module failed for, other than by its text, is looked at again every ten seconds, or at once with `again`.
          */
         get: operations["list_flows"];
         put?: never;

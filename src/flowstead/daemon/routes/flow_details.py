@@ -106,7 +106,7 @@ def _version(
 
 
 def _entry(host: WorkspaceHost, name: str) -> CatalogEntry | None:
-    return next((entry for entry in host.catalog.entries_within(10.0) if entry.name == name), None)
+    return next((entry for entry in host.catalog.entries_within() if entry.name == name), None)
 
 
 def show_version(host: WorkspaceHost, name: str, digest: str) -> dict[str, Any]:

@@ -14,8 +14,12 @@ from flowstead.engine.starting import StartRequest, start_flow
 
 
 def list_flows(host: WorkspaceHost, *, again: bool = False) -> dict[str, Any]:
-    """All flows of the workspace, by name, the broken ones with what is wrong with them."""
-    return {"flows": [_flow(host, entry) for entry in host.catalog.entries(again=again)]}
+    """All flows of the workspace, by name, the broken ones with what is wrong with them.
+
+    What a module failed for, other than by its text, is looked at again every ten seconds, or at once with `again`.
+    """
+    entries = host.catalog.entries(again=True) if again else host.catalog.entries_within()
+    return {"flows": [_flow(host, entry) for entry in entries]}
 
 
 def show_flow(host: WorkspaceHost, name: str, *, runs: int = 5) -> dict[str, Any]:

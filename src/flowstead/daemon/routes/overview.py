@@ -10,15 +10,14 @@ from flowstead.catalog import CatalogEntry
 from flowstead.daemon.routes.route import Route
 from flowstead.daemon.standing import standing_as_seen
 from flowstead.daemon.workspace_host import WorkspaceHost
-from flowstead.ledger.pages import LatestRun, latest_runs, newest_in, queued_by_flow, runs_since
+from flowstead.ledger import LedgerReader
+from flowstead.ledger.pages import LatestRun, latest_runs, newest_in, outcomes, queued_by_flow, runs_since
 from flowstead.model.flow import FlowSpec
 from flowstead.model.run import ACTIVE, Run, iso, now_us
 
 DAYS = 7
 RUNS_OF_EACH = 20
 MOST_NEEDS = 50
-SECONDS_BETWEEN_READINGS = 10.0
-"""For how long modules whose sizes and times stay what they are need not be read again."""
 _DAY = 86_400 * 1_000_000
 _AHEAD = frozenset(("queued", *ACTIVE))
 
@@ -30,15 +29,22 @@ def overview(host: WorkspaceHost) -> dict[str, Any]:
     run failed, and interrupted runs that do not go on by themselves.
     """
     reader = host.reader
-    entries = host.catalog.entries_within(SECONDS_BETWEEN_READINGS)
+    entries = host.catalog.entries_within()
     latest = latest_runs(reader, (entry.name for entry in entries), RUNS_OF_EACH)
     running = host.as_seen(reader.runs_by_id(reader.open_runs(statuses=ACTIVE)))
     active = {run.id: run for run in running if run.status in ACTIVE}
     stopped = frozenset(run.id for run in running if run.status not in ACTIVE)
     queued = queued_by_flow(reader)
     states = host.automated_flows()
+    ended = {name: _newest_ended(runs, stopped) for name, runs in latest.items()}
+    last = _outcomes(reader, {name: run for name, run in ended.items() if run is not None}, stopped)
     flows = [
-        _flow(entry, latest.get(entry.name, []), active.values(), stopped, queued.get(entry.name, 0), states)
+        {
+            **_flow(entry, active.values(), states),
+            "last": last.get(entry.name),
+            "runs": [_bar(run, stopped) for run in latest.get(entry.name, ())],
+            "queued": queued.get(entry.name, 0),
+        }
         for entry in entries
     ]
     needs, interrupted = _needs(host, flows)
@@ -62,20 +68,11 @@ def overview(host: WorkspaceHost) -> dict[str, Any]:
     }
 
 
-def _flow(
-    entry: CatalogEntry,
-    latest: list[LatestRun],
-    active: Iterable[Run],
-    stopped: frozenset[str],
-    queued: int,
-    states: dict[str, dict[str, Any]],
-) -> dict[str, Any]:
+def _flow(entry: CatalogEntry, active: Iterable[Run], states: dict[str, dict[str, Any]]) -> dict[str, Any]:
     spec = entry.spec
     mode = spec.trigger.mode if spec else None
     at_rest = "broken" if spec is None else "manual" if mode == "manual" else "off"
     state = states.get(entry.name, {"state": at_rest, "condition": None, "since": None, "next_due": None})
-    runs = [_bar(run, stopped) for run in latest]
-    last = next((run for run in latest if run.id in stopped or run.status not in _AHEAD), None)
     return {
         "name": entry.name,
         "label": spec.label if spec else entry.name,
@@ -86,10 +83,7 @@ def _flow(
         "trigger": spec.trigger.as_dict() if spec else None,
         "params": _needs_params(spec),
         **state,
-        "last": None if last is None else _outcome(last, stopped),
-        "runs": runs,
         "running": [progress(run) for run in active if run.flow == entry.name],
-        "queued": queued,
     }
 
 
@@ -110,15 +104,26 @@ def _drawn(run_id: str, status: str, began: int | None, ended: int | None) -> di
     return {"id": run_id, "status": status, "finished_at": iso(ended), "duration_ms": duration}
 
 
-def _outcome(run: LatestRun, stopped: frozenset[str]) -> dict[str, Any]:
-    error = run.error or {}
-    return {
-        **_bar(run, stopped),
-        "queued_at": iso(run.queued_at),
-        "started_at": iso(run.started_at),
-        "summary": run.summary,
-        "error": {"message": error.get("message"), "step": error.get("step")} if error else None,
-    }
+def _newest_ended(runs: list[LatestRun], stopped: frozenset[str]) -> LatestRun | None:
+    return next((run for run in runs if run.id in stopped or run.status not in _AHEAD), None)
+
+
+def _outcomes(reader: LedgerReader, ended: dict[str, LatestRun], stopped: frozenset[str]) -> dict[str, dict[str, Any]]:
+    """What came of these runs, by the flows they are of."""
+    known = outcomes(reader, (run.number for run in ended.values()))
+    found: dict[str, dict[str, Any]] = {}
+    for flow, run in ended.items():
+        if run.number not in known:
+            continue  # it was tidied away in between
+        queued_at, summary, error = known[run.number]
+        found[flow] = {
+            **_bar(run, stopped),
+            "queued_at": iso(queued_at),
+            "started_at": iso(run.started_at),
+            "summary": summary,
+            "error": {"message": error.get("message"), "step": error.get("step")} if error else None,
+        }
+    return found
 
 
 def progress(run: Run) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def _seen(host: WorkspaceHost, run_id: str) -> Run:
 def _plan_of_now(host: WorkspaceHost, run: Run) -> tuple[str, tuple[StepSpec, ...]] | None:
     """The version and the steps with which a retry would be made; None while the module is broken."""
     try:
-        entry = next((each for each in host.catalog.entries_within(10.0) if each.name == run.flow), None)
+        entry = next((each for each in host.catalog.entries_within() if each.name == run.flow), None)
     except FlowsteadError:
         return None
     if entry is None:
