@@ -6,14 +6,17 @@ Nobody may have the workspace meanwhile.
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.workspaces import THREE_STEPS
 from flowstead.catalog import Catalog, CatalogEntry
 from flowstead.engine.runlog import NAME
 from flowstead.ledger import Ledger
@@ -21,6 +24,8 @@ from flowstead.ledger.pages import id_at
 from flowstead.model.run import iso, now_us
 from flowstead.workspace.layout import WorkspaceLayout
 
+FLOWS = 100
+TABLE = "large.parquet"
 MINUTE = 60_000_000
 ROWS_AT_ONCE = 1_000_000
 ROWS_IN_GROUP = 125_000
@@ -43,6 +48,49 @@ SELECT i AS id, random() * 1e6 AS amount, CAST(random() * 1000 AS INTEGER) AS qu
        'note ' || CAST(random() * 1e9 AS BIGINT) AS note
 FROM range(?) AS numbers(i)
 """
+
+
+_WIDE = """
+    from flowstead import Flow
+
+    def part(number):
+        def work(context):
+            return number
+        return work
+
+    def build():
+        flow = Flow("Bench")
+        for number in range({}):
+            flow = flow.step(part(number), label=f"Part {{number}}")
+        return flow
+"""
+
+
+class Large(NamedTuple):
+    """A workspace in which everything is large: its newest run has many steps, the one before it a long log."""
+
+    layout: WorkspaceLayout
+    flows: list[str]
+    wide: str
+    long: str
+
+
+def make_large(root: Path, home: Path, *, runs: int, steps: int, lines: int, rows: int) -> Large:
+    """Writes the workspace at `root`: many runs of 100 flows, one of many steps, one of many lines, and a table."""
+    modules = root / "flow_modules"
+    modules.mkdir(parents=True)
+    flows = [f"flow_{number:02}" for number in range(FLOWS)]
+    for name in flows:
+        (modules / f"{name}.py").write_text(textwrap.dedent(THREE_STEPS), "utf-8")
+    (modules / "wide.py").write_text(textwrap.dedent(_WIDE.format(steps)), "utf-8")
+    layout = WorkspaceLayout.of(root, home)
+    long = record_runs(layout, flows, runs - 1)[-1]
+    (wide,) = record_runs(layout, ["wide"], 1)
+    write_log(layout.run_folder(long), long, flows[(runs - 2) % FLOWS], ["first", "second", "third"], lines)
+    write_log(layout.run_folder(wide), wide, "wide", [f"work_{number + 1}" for number in range(steps)], 10 * steps)
+    if rows:
+        write_table(root / TABLE, rows)
+    return Large(layout, flows, wide, long)
 
 
 def record_runs(layout: WorkspaceLayout, flows: list[str], number: int, *, steps: bool = True) -> list[str]:

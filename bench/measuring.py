@@ -13,7 +13,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import api, environments, files, owning, previews, publishing, reading, resident, starting, steps, waking
+from bench import (
+    api,
+    environments,
+    files,
+    looking,
+    owning,
+    previews,
+    publishing,
+    reading,
+    resident,
+    starting,
+    steps,
+    waking,
+)
 from bench.rows import Measurement, Setting, failure
 
 LONGEST_MEASUREMENT = 300.0
@@ -23,6 +36,7 @@ MEASUREMENTS = (
     *waking.MEASUREMENTS,
     *files.MEASUREMENTS,
     *reading.MEASUREMENTS,
+    *looking.MEASUREMENTS,
     *publishing.MEASUREMENTS,
     *owning.MEASUREMENTS,
     *api.MEASUREMENTS,

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from sizes import Large, make_large
 
 from bench.browsing import Opened, Requests, Scrolled, open_page, scroll
+from bench.large import Large, make_large
 from flowstead.client import MachineClient
 from flowstead.client.finding import transport_to
 from flowstead.client.launching import start_daemon
@@ -21,6 +21,7 @@ from flowstead.client.launching import start_daemon
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+RUNS, STEPS, LINES, ROWS = 100_000, 1_000, 1_000_000, 12_000_000
 MOST_NODES = 6_000
 MOST_ASKED = 2_000_000
 """Bytes that a page may ask for until it stands, of all that there is."""
@@ -42,11 +43,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[Des
     home = folder / "home"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLOWSTEAD_HOME", str(home))
-        large = make_large(folder / "workspace", home)
+        large = make_large(folder / "workspace", home, runs=RUNS, steps=STEPS, lines=LINES, rows=ROWS)
         info = start_daemon(home)
         with MachineClient(transport_to(info, home)) as machine:
             machine.url = info.url  # type: ignore[attr-defined]
-            key = machine.open(large.root)["workspace"]
+            key = machine.open(large.layout.root)["workspace"]
             yield Desk(machine, large, f"{info.url}/w/{key}")
             machine.stop()
     shutil.rmtree(folder)  # more than a gigabyte
