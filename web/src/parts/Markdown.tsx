@@ -8,6 +8,8 @@ export interface MarkdownProps {
   link?: (target: string) => string | null;
   /** The anchors of its headings, by their lines. */
   anchors?: ReadonlyMap<number, string>;
+  /** Told once it stands on the page. */
+  onShown?: () => void;
 }
 
 const Rendered = lazy(() => import("./markdown/Rendered"));

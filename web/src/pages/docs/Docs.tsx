@@ -1,5 +1,140 @@
-import { Title } from "@mantine/core";
+import "./docs.css";
+import { TextInput } from "@mantine/core";
+import { useQueries, useQuery } from "@tanstack/react-query";
+import { useCallback, useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
+import { Link, NavLink, useLocation, useParams, useSearchParams } from "react-router";
+import { Markdown } from "../../parts/Markdown";
+import { Empty, Trouble } from "../../parts/Trouble";
+import { count } from "../../parts/words";
+import { anchors, search } from "./finding";
+import { guide, guides } from "./queries";
 
+/** The project's guides: they come with the program, and are read without a network. */
 export default function Docs() {
-  return <Title order={1}>Docs</Title>;
+  const { workspace = "", guide: named } = useParams();
+  const [address, setAddress] = useSearchParams();
+  const wanted = address.get("find") ?? "";
+  const listed = useQuery(guides);
+  const name = named ?? listed.data?.guides[0]?.name ?? "";
+  const box = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key !== "/" || (event.target as HTMLElement).closest("input, textarea, [contenteditable]")) return;
+      event.preventDefault();
+      box.current?.focus();
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  }, []);
+  if (listed.error) return <Trouble error={listed.error} />;
+  return (
+    <div className="docs">
+      <aside className="docs-guides">
+        <TextInput
+          ref={box}
+          size="xs"
+          type="search"
+          aria-label="Search the guides"
+          placeholder="Search the guides  /"
+          value={wanted}
+          onChange={(event) => setAddress(event.currentTarget.value ? { find: event.currentTarget.value } : {}, { replace: true })}
+          onKeyDown={(event) => event.key === "Escape" && setAddress({}, { replace: true })}
+        />
+        <nav aria-label="Guides">
+          <ul>
+            {listed.data?.guides.map((each) => (
+              <li key={each.name}>
+                <NavLink to={`/w/${workspace}/docs/${each.name}`} aria-current={each.name === name ? "page" : undefined}>
+                  {each.title}
+                </NavLink>
+              </li>
+            ))}
+          </ul>
+        </nav>
+      </aside>
+      {wanted.trim() ? <FoundIn workspace={workspace} wanted={wanted} /> : <Page workspace={workspace} name={name} />}
+    </div>
+  );
+}
+
+function Page({ workspace, name }: { workspace: string; name: string }) {
+  const read = useQuery(guide(name));
+  const { hash } = useLocation();
+  const [shown, setShown] = useState("");
+  const text = read.data?.text;
+  const lines = useMemo(() => read.data && anchors(read.data), [read.data]);
+  const link = useCallback(
+    (target: string) => {
+      if (target.startsWith("#")) return target;
+      const other = /^([\w-]+)\.md(#.*)?$/.exec(target);
+      return other ? `/w/${workspace}/docs/${other[1]}${other[2] ?? ""}` : null;
+    },
+    [workspace],
+  );
+  const onShown = useCallback(() => setShown(name), [name]);
+  useEffect(() => {
+    if (shown !== name) return;
+    const target = hash && document.getElementById(decodeURIComponent(hash.slice(1)));
+    if (target) {
+      target.scrollIntoView();
+      target.focus({ preventScroll: true });
+    } else document.querySelector("main")?.scrollTo(0, 0);
+  }, [shown, name, hash]);
+  if (read.error) return <Trouble error={read.error} />;
+  if (text === undefined || !lines) return <div />;
+  return (
+    <>
+      <article>
+        <Markdown key={name} text={text} image={image} link={link} anchors={lines} onShown={onShown} />
+      </article>
+      <aside className="docs-contents">
+        <nav aria-label="On this page">
+          <ul>
+            {read.data?.headings
+              .filter((each) => each.level === 2 || each.level === 3)
+              .map((each) => (
+                <li key={each.anchor} className={`level-${each.level}`}>
+                  <Link to={`#${each.anchor}`}>{each.text}</Link>
+                </li>
+              ))}
+          </ul>
+        </nav>
+      </aside>
+    </>
+  );
+}
+
+function image(source: string): string | null {
+  return source.startsWith("images/") ? `/api/v1/guides/${source}` : null;
+}
+
+function FoundIn({ workspace, wanted }: { workspace: string; wanted: string }) {
+  const listed = useQuery(guides).data?.guides ?? [];
+  const texts = useQueries({ queries: listed.map((each) => guide(each.name)) });
+  const asked = useDeferredValue(wanted);
+  const whole = texts.every((each) => !each.isPending);
+  const found = search(texts.flatMap((each) => each.data ?? []), asked);
+  return (
+    <section aria-label="Found" style={{ gridColumn: "2 / -1" }}>
+      <p className="quiet" role="status" style={{ marginTop: 0 }}>
+        {whole && (found.length > 0 ? `${count(found.length, "place")} with “${asked}”` : "")}
+      </p>
+      {whole && found.length === 0 && <Empty>No guide says “{asked}”. Try one word of it.</Empty>}
+      <ul className="docs-found panel">
+        {found.map((each, index) => (
+          <li key={index}>
+            <Link to={`/w/${workspace}/docs/${each.guide}#${each.anchor}`}>
+              <strong>{each.heading || each.title}</strong> <span className="quiet">{each.title}</span>
+              <br />
+              <span className="quiet">
+                {each.before}
+                <mark>{each.match}</mark>
+                {each.after}
+              </span>
+            </Link>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
 }

@@ -1,5 +1,5 @@
 import "./markdown.css";
-import { type ComponentPropsWithoutRef, useMemo } from "react";
+import { type ComponentPropsWithoutRef, useEffect, useMemo } from "react";
 import ReactMarkdown, { type Components, type ExtraProps } from "react-markdown";
 import { Link } from "react-router";
 import remarkGfm from "remark-gfm";
@@ -9,7 +9,8 @@ import { Snippet } from "./Snippet";
 
 const LANGUAGES: Record<string, Language> = { python: "python", py: "python", toml: "toml", sql: "sql", json: "json", markdown: "markdown" };
 
-export default function Rendered({ text, image, link, anchors }: MarkdownProps) {
+export default function Rendered({ text, image, link, anchors, onShown }: MarkdownProps) {
+  useEffect(() => onShown?.(), [onShown]);
   const components = useMemo(() => made({ image, link, anchors }), [image, link, anchors]);
   return (
     <div className="markdown">
