@@ -105,7 +105,7 @@ export default function Edited({
       made.focus();
     },
     focus: () => view.current?.focus(),
-  }));
+  }), []);
 
   return <div ref={place} className="code" style={{ height }} />;
 }
