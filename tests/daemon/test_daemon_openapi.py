@@ -201,6 +201,9 @@ def test_what_a_real_daemon_answers_is_what_it_says(
 
     ask("GET", "/api/v1/health")
     key = ask("POST", "/api/v1/workspaces", {"path": str(workspace.root)})["workspace"]
+    for name in ("create", "demo"):
+        made = ask("POST", f"/api/v1/workspaces/{name}", {"path": str(workspace.root.parent / f"made-{name}" / "here")})
+        ask("POST", "/api/v1/workspaces/{workspace}/close", workspace=made["workspace"])
     ask("GET", "/api/v1/workspaces")
 
     def here(method: str, path: str, fields: dict[str, Any] | None = None, **values: str) -> Any:

@@ -25,7 +25,7 @@ ALLOWED = {
     "environments": {"flow", "model"},
     "workspace": {"model"},
     "engine": {"flow", "worker", *FOUNDATION},
-    "daemon": {"flow", "worker", *FOUNDATION, "engine", "client"},
+    "daemon": {"flow", "worker", *FOUNDATION, "engine", "client", "demo"},
     "client": {"model"},
     "demo": {"model", "workspace"},
     "cli": {"client", "model", "workspace", "demo", "daemon", "jupyter"},  # of daemon one module: the embedded mode

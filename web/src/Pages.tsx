@@ -1,11 +1,12 @@
-import { Loader } from "@mantine/core";
+import { Loader, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense } from "react";
-import { Navigate, Route, Routes } from "react-router";
-import { workspaces } from "./api/queries";
+import { Link, Navigate, Route, Routes, useLocation, useParams } from "react-router";
+import { flows } from "./api/queries";
 import { Frame } from "./frame/Frame";
-import { Empty, Trouble } from "./parts/Trouble";
+import { addressOf } from "./frame/pages";
 
+const Welcome = lazy(() => import("./pages/welcome/Welcome"));
 const Home = lazy(() => import("./pages/home/Home"));
 const Flow = lazy(() => import("./pages/flow/Flow"));
 const Runs = lazy(() => import("./pages/runs/Runs"));
@@ -22,7 +23,7 @@ export function Pages() {
   return (
     <Suspense fallback={<Loader m="xl" size="sm" />}>
       <Routes>
-        <Route index element={<Chosen />} />
+        <Route index element={<Welcome />} />
         <Route path="/w/:workspace" element={<Frame />}>
           <Route index element={<Home />} />
           <Route path="flows/:flow" element={<Flow />} />
@@ -43,17 +44,31 @@ export function Pages() {
   );
 }
 
-/** The workspace that was selected, else one that is open, else the first. */
-function Chosen() {
-  const known = useQuery(workspaces);
-  if (known.error) return <Trouble error={known.error} />;
-  if (!known.data) return <Loader m="xl" size="sm" />;
-  const all = known.data.workspaces;
-  const chosen = all.find((each) => each.selected) ?? all.find((each) => each.open) ?? all[0];
-  if (!chosen) return <Empty command="flowstead init sales">This machine knows no workspace yet. Make a first one:</Empty>;
-  return <Navigate to={`/w/${chosen.workspace}`} replace />;
-}
-
+/** An address that leads nowhere: what its last part may have meant, and where people mostly want to go. */
 function Nowhere() {
-  return <Empty>There is nothing at this address. Home, runs and everything else is on the left.</Empty>;
+  const { workspace = "" } = useParams();
+  const { pathname } = useLocation();
+  const asked = pathname.split("/").at(-1) ?? "";
+  const known = useQuery(flows(workspace)).data?.flows ?? [];
+  const meant = known.filter(({ name }) => asked !== "" && (name.includes(asked) || asked.includes(name))).slice(0, 1);
+  const places: [string, string][] = [
+    ...meant.map(({ name, label }): [string, string] => [`flows/${name}`, `the flow ${label}`]),
+    ["", "Home, with all flows"],
+    ["runs", "Runs, with all that ran"],
+    ["docs", "Docs, with the guides"],
+  ];
+  return (
+    <section className="panel" style={{ padding: 24, maxWidth: 560 }}>
+      <Title order={1}>There is nothing at this address</Title>
+      <p className="quiet mono">{pathname}</p>
+      <p>You may have been looking for:</p>
+      <ul>
+        {places.slice(0, 3).map(([path, what]) => (
+          <li key={path}>
+            <Link to={addressOf(workspace, path)}>{what}</Link>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
 }

@@ -43,6 +43,14 @@ class MachineClient:
         """Opens the workspace at `path`; returns its row, whose `workspace` is its key. Raises WorkspaceNotFound."""
         return self._transport.request("POST", "/workspaces", {"path": os.path.abspath(path)})
 
+    def create(self, path: Path) -> dict[str, Any]:
+        """Makes a folder a workspace and opens it; returns its row. Raises StorageError."""
+        return self._transport.request("POST", "/workspaces/create", {"path": os.path.abspath(path)})
+
+    def create_demo(self, path: Path) -> dict[str, Any]:
+        """Lays the demo out in a folder and opens its workspace; returns its row. Raises StorageError."""
+        return self._transport.request("POST", "/workspaces/demo", {"path": os.path.abspath(path)})
+
     def close_workspace(self, key: str) -> None:
         """Closes a workspace: what is under way in it becomes interrupted. Raises NotFound when it is not open."""
         self._transport.request("POST", f"/workspaces/{key}/close", {})

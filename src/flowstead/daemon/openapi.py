@@ -52,6 +52,8 @@ ANSWERS: dict[str, Any] = {
     "collect_environments": environments.Collected,
     "kill_workspace": machine.Killed,
     "stop": machine.Stopping,
+    "create_demo": machine.Workspace,
+    "create_workspace": machine.Workspace,
     "diagnose": machine.Findings,
     "engine_status": machine.EngineStatus,
     "events": runs.Event,

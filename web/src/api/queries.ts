@@ -1,6 +1,6 @@
 import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
-import { api, take } from "./client";
+import { api, type Shape, take } from "./client";
 import { fold, streamOf } from "./live";
 
 const at = (workspace: string) => ({ params: { path: { workspace } } });
@@ -100,6 +100,28 @@ export function useLive(workspace: string): void {
   }, [client, workspace]);
 }
 
+/** Runs under way or waiting, the newest first: what a change of owner or a kill would touch. */
+export const activeRuns = (workspace: string) =>
+  queryOptions({
+    queryKey: [workspace, "active"],
+    queryFn: () =>
+      take(
+        api.GET("/api/v1/workspaces/{workspace}/runs", {
+          params: { path: { workspace }, query: { status: "starting,running,waiting,cancelling", limit: 100, steps: false } },
+        }),
+      ),
+  });
+
+/** The newest runs that a text fits: their id, source file, summary or error. */
+export const foundRuns = (workspace: string, text: string) =>
+  queryOptions({
+    queryKey: [workspace, "found", text],
+    queryFn: () => {
+      const query = { ...(text ? { text } : {}), limit: 8, steps: false };
+      return take(api.GET("/api/v1/workspaces/{workspace}/runs", { params: { path: { workspace }, query } }));
+    },
+  });
+
 export function useStart(workspace: string) {
   return useMutation({
     mutationFn: (name: string) =>
@@ -117,7 +139,34 @@ export function useAction(workspace: string) {
     mutationFn: ({ run_id, action }: { run_id: string; action: "cancel" | "retry" | "resume" }) => {
       const params = { path: { workspace, run_id } };
       const path = `/api/v1/workspaces/{workspace}/runs/{run_id}/${action}` as const;
-      return take<unknown>(api.POST(path, { params, body: {} as never }));
+      return take<{ started?: string[] }>(api.POST(path, { params, body: {} as never }) as never);
     },
+  });
+}
+
+/** Lets flows start by themselves, or only by hand. */
+export function useEngine(workspace: string) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (on: boolean) => {
+      const params = { path: { workspace } };
+      return on
+        ? take(api.POST("/api/v1/workspaces/{workspace}/engine/start", { params }))
+        : take(api.POST("/api/v1/workspaces/{workspace}/engine/stop", { params }));
+    },
+    onSettled: () => client.invalidateQueries({ queryKey: [workspace] }),
+  });
+}
+
+export type OwnershipAction = "request-control" | "withdraw-request" | "release" | "takeover";
+
+export function useOwnership(workspace: string) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (action: OwnershipAction) => {
+      const path = `/api/v1/workspaces/{workspace}/${action}` as const;
+      return take<Shape["Standing"]>(api.POST(path, { params: { path: { workspace } } } as never) as never);
+    },
+    onSettled: () => client.invalidateQueries({ queryKey: [workspace] }),
   });
 }

@@ -48,6 +48,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workspaces/create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes the folder `path` (absolute, or from `~`) a workspace, where it is none yet, and opens it.
+         * @description Makes the folder `path` (absolute, or from `~`) a workspace, where it is none yet, and opens it.
+         *
+         *     Only adds what is missing: files that exist stay as they are. Raises UsageError and StorageError.
+         */
+        post: operations["create_workspace"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/demo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lays the demo out in the folder `path` (absolute, or from `~`), and opens its workspace.
+         * @description Lays the demo out in the folder `path` (absolute, or from `~`), and opens its workspace.
+         *
+         *     One that is there already is left as it is. Raises UsageError and StorageError.
+         */
+        post: operations["create_demo"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workspaces/{workspace}/close": {
         parameters: {
             query?: never;
@@ -2191,6 +2235,11 @@ export interface components {
             /** Interrupted */
             interrupted: number;
         };
+        /** CreateDemoFields */
+        CreateDemoFields: {
+            /** Path */
+            path: string;
+        };
         /** CreateSourceFields */
         CreateSourceFields: {
             /** Path */
@@ -2207,6 +2256,11 @@ export interface components {
             cells?: {
                 [key: string]: unknown;
             }[] | null;
+        };
+        /** CreateWorkspaceFields */
+        CreateWorkspaceFields: {
+            /** Path */
+            path: string;
         };
         /** DeleteSourceFields */
         DeleteSourceFields: {
@@ -4791,6 +4845,98 @@ export interface operations {
                      *       "workspace": "flights-9f1c2a7be011",
                      *       "name": "flights",
                      *       "path": "/home/ada/flights",
+                     *       "open": true,
+                     *       "state": "free",
+                     *       "automated": false,
+                     *       "active": 0
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Workspace"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
+    create_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "path": "/home/ada/sales"
+                 *     }
+                 */
+                "application/json": components["schemas"]["CreateWorkspaceFields"];
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "workspace": "sales-5d1c0b7ae2f4",
+                     *       "name": "sales",
+                     *       "path": "/home/ada/sales",
+                     *       "open": true,
+                     *       "state": "free",
+                     *       "automated": false,
+                     *       "active": 0
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Workspace"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
+    create_demo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "path": "/home/ada/flowstead-demo"
+                 *     }
+                 */
+                "application/json": components["schemas"]["CreateDemoFields"];
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "workspace": "flights-9f1c2a7be011",
+                     *       "name": "flights",
+                     *       "path": "/home/ada/flowstead-demo/flights",
                      *       "open": true,
                      *       "state": "free",
                      *       "automated": false,

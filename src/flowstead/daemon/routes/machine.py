@@ -10,11 +10,12 @@ from flowstead.daemon.killing import kill_workspace
 from flowstead.daemon.machine import Machine
 from flowstead.daemon.routes.route import Route
 from flowstead.daemon.workspace_host import WorkspaceHost
-from flowstead.model.errors import TransitionRefused
+from flowstead.model.errors import TransitionRefused, UsageError
 from flowstead.model.run import iso
 from flowstead.version import __version__
 from flowstead.workspace import known
 from flowstead.workspace.layout import WorkspaceLayout
+from flowstead.workspace.provision import provision
 
 
 def health(machine: Machine) -> dict[str, Any]:
@@ -46,6 +47,26 @@ def open_workspace(machine: Machine, *, path: str) -> dict[str, Any]:
     return _workspace(host.layout, host)
 
 
+def create_workspace(machine: Machine, *, path: str) -> dict[str, Any]:
+    """Makes the folder `path` (absolute, or from `~`) a workspace, where it is none yet, and opens it.
+
+    Only adds what is missing: files that exist stay as they are. Raises UsageError and StorageError.
+    """
+    root = _folder(path)
+    provision(root)
+    return open_workspace(machine, path=str(root))
+
+
+def create_demo(machine: Machine, *, path: str) -> dict[str, Any]:
+    """Lays the demo out in the folder `path` (absolute, or from `~`), and opens its workspace.
+
+    One that is there already is left as it is. Raises UsageError and StorageError.
+    """
+    from flowstead.demo import create_demo
+
+    return open_workspace(machine, path=str(create_demo(_folder(path), restore=False).workspace))
+
+
 def close_workspace(machine: Machine, workspace: str) -> dict[str, Any]:
     """Closes an open workspace: what is under way in it becomes interrupted."""
     machine.close_workspace(workspace)
@@ -61,6 +82,16 @@ def stop(machine: Machine) -> dict[str, Any]:
         raise TransitionRefused("This process is not a daemon.")
     machine.on_stop()
     return {"stopping": os.getpid()}
+
+
+def _folder(path: str) -> Path:
+    try:
+        folder = Path(path.strip()).expanduser()
+    except RuntimeError:
+        folder = Path(path)
+    if not folder.is_absolute():
+        raise UsageError(f"{path!r} is not a whole path.", hint="Give it from the root, or from ~, your own folder.")
+    return folder
 
 
 def _workspace(layout: WorkspaceLayout, host: WorkspaceHost | None) -> dict[str, Any]:
@@ -80,6 +111,8 @@ ROUTES = (
     Route("GET", "/health", health),
     Route("GET", "/workspaces", list_workspaces),
     Route("POST", "/workspaces", open_workspace),
+    Route("POST", "/workspaces/create", create_workspace),
+    Route("POST", "/workspaces/demo", create_demo),
     Route("POST", "/workspaces/{workspace}/close", close_workspace),
     Route("POST", "/workspaces/{workspace}/kill", kill_workspace),
     Route("POST", "/daemon/stop", stop),

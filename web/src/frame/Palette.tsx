@@ -1,0 +1,157 @@
+import { Combobox, Modal, Text, TextInput, useCombobox } from "@mantine/core";
+import { useDebouncedValue } from "@mantine/hooks";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { type ReactNode, useEffect, useState } from "react";
+import { useMatch, useNavigate } from "react-router";
+import { engine, flows, foundRuns, overview, run, standing, useAction, useEngine, useOwnership, useStart, workspaces } from "../api/queries";
+import { State } from "../parts/State";
+import { shortId } from "../parts/words";
+import { useDensity, useScheme } from "./look";
+import { addressOf, PAGES } from "./pages";
+
+interface Entry {
+  id: string;
+  title: string;
+  detail?: string;
+  glyph?: ReactNode;
+  /** Does it; the palette is closed by then. */
+  act: () => unknown;
+}
+
+const MOST = 8;
+
+/** Finds a flow, a run, a page or something to do, and does it. */
+export default function Palette({ workspace, onClose }: { workspace: string; onClose: () => void }) {
+  const [text, setText] = useState("");
+  const combobox = useCombobox({ opened: true });
+  const groups = useEntries(workspace, text);
+  const all = groups.flatMap(([, entries]) => entries);
+  const names = all.map((entry) => entry.id).join(" ");
+  // The first one is chosen anew whenever what is found changes; the store itself is another object at each drawing.
+  useEffect(() => {
+    combobox.selectFirstOption();
+  }, [names]);
+  const choose = (id: string) => {
+    onClose();
+    all.find((entry) => entry.id === id)?.act();
+  };
+  return (
+    <Modal opened onClose={onClose} withCloseButton={false} padding={0} size="lg" yOffset="12vh" aria-label="Find or run" transitionProps={{ duration: 80 }}>
+      <Combobox store={combobox} onOptionSubmit={choose} withinPortal={false}>
+        <Combobox.EventsTarget>
+          <TextInput
+            variant="unstyled"
+            className="palette-text"
+            placeholder="Find a flow or a run, or do something…"
+            aria-label="Find a flow or a run, or do something"
+            value={text}
+            onChange={(event) => setText(event.currentTarget.value)}
+            data-autofocus
+          />
+        </Combobox.EventsTarget>
+        <Combobox.Options className="palette" aria-label="Found">
+          {groups.map(([title, entries]) => (
+            <Combobox.Group key={title} label={title}>
+              {entries.map(({ id, title, detail, glyph }) => (
+                <Combobox.Option key={id} value={id}>
+                  {glyph} <span>{title}</span> <span className="quiet detail">{detail}</span>
+                </Combobox.Option>
+              ))}
+            </Combobox.Group>
+          ))}
+          {all.length === 0 && (
+            <Text size="sm" className="quiet" p="md">
+              Nothing is called that. Flows are found by name or label, runs by their id, source file or summary.
+            </Text>
+          )}
+        </Combobox.Options>
+      </Combobox>
+    </Modal>
+  );
+}
+
+/** What fits, by kind: all words have to occur. */
+function useEntries(workspace: string, text: string): [string, Entry[]][] {
+  const navigate = useNavigate();
+  const start = useStart(workspace);
+  const go = (path: string) => () => void navigate(addressOf(workspace, path));
+  const [asked] = useDebouncedValue(text.trim(), 150);
+  const runs = useQuery({ ...foundRuns(workspace, asked), placeholderData: keepPreviousData }).data?.runs ?? [];
+  const labels = new Map(useQuery(overview(workspace)).data?.flows.map((flow) => [flow.name, flow]));
+  const known = useQuery(flows(workspace)).data?.flows ?? [];
+  const others = useQuery(workspaces).data?.workspaces.filter((each) => each.workspace !== workspace) ?? [];
+  const actions = useActions(workspace);
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const fits = ({ title, detail = "" }: Entry) => words.every((word) => `${title} ${detail}`.toLowerCase().includes(word));
+
+  const ofFlows = known.map((flow): Entry => {
+    const last = labels.get(flow.name);
+    const status = flow.status === "ok" ? (last?.running[0]?.status ?? last?.last?.status ?? "pending") : flow.status;
+    return { id: `flow ${flow.name}`, title: flow.label, detail: flow.name, glyph: <State bare status={status} />, act: go(`flows/${flow.name}`) };
+  });
+  const toRun = known
+    .filter((flow) => flow.status === "ok")
+    .map((flow): Entry => ({
+      id: `run ${flow.name}`,
+      title: `Run ${flow.label}`,
+      detail: flow.params.length > 0 ? "asks for its parameters" : flow.name,
+      act: () =>
+        flow.params.length > 0
+          ? go(`flows/${flow.name}?run`)()
+          : start.mutate(flow.name, {
+              onSuccess: ({ started }) =>
+                go(started.length === 1 ? `runs/${started[0]}` : started.length > 1 ? `runs?flow=${flow.name}` : `flows/${flow.name}`)(),
+            }),
+    }));
+  const ofRuns = runs.map((row): Entry => ({
+    id: row.id,
+    title: row.flow,
+    detail: [shortId(row.id), row.source_path, row.summary ?? row.error?.message].filter(Boolean).join(" · "),
+    glyph: <State bare status={row.status} />,
+    act: go(`runs/${row.id}`),
+  }));
+  const groups: [string, Entry[]][] = [
+    ["Here", actions.here.filter(fits)],
+    ["Flows", ofFlows.filter(fits)],
+    ["Runs", words.length > 0 ? ofRuns : ofRuns.slice(0, 3)],
+    ["Run", toRun.filter(fits)],
+    ["Do", actions.everywhere.filter(fits)],
+    ["Go to", PAGES.map((page): Entry => ({ id: `page ${page.path}`, title: page.name, detail: `g ${page.key}`, act: go(page.path) })).filter(fits)],
+    ["Workspaces", others.map((each): Entry => ({ id: `workspace ${each.workspace}`, title: each.name, detail: each.path, act: () => void navigate(`/w/${each.workspace}`) })).filter(fits)],
+  ];
+  return groups.map(([title, entries]): [string, Entry[]] => [title, entries.slice(0, MOST)]).filter(([, entries]) => entries.length > 0);
+}
+
+const VERBS = { cancel: "Cancel this run", retry: "Retry this run", resume: "Resume this run" } as const;
+const OWNERSHIP: Record<string, string> = { "request-control": "Request control", "withdraw-request": "Withdraw the request for control" };
+
+/** What can be done with the run that is shown, and with the workspace. */
+function useActions(workspace: string): { here: Entry[]; everywhere: Entry[] } {
+  const navigate = useNavigate();
+  const runId = useMatch("/w/:workspace/runs/:run")?.params.run ?? "";
+  const shown = useQuery({ ...run(workspace, runId), enabled: runId !== "" }).data;
+  const act = useAction(workspace);
+  const automated = useQuery(engine(workspace)).data?.automated;
+  const turn = useEngine(workspace);
+  const owner = useQuery(standing(workspace)).data;
+  const own = useOwnership(workspace);
+  const { next, turn: turnScheme } = useScheme();
+  const [density, setDensity] = useDensity();
+  const other = density === "compact" ? "comfortable" : "compact";
+  const here = (shown?.actions ?? []).map((action): Entry => ({
+    id: action,
+    title: VERBS[action],
+    detail: shown?.flow,
+    act: () =>
+      act.mutate({ run_id: runId, action }, { onSuccess: (answer) => answer.started?.[0] && navigate(addressOf(workspace, `runs/${answer.started[0]}`)) }),
+  }));
+  const everywhere: Entry[] = [
+    { id: "engine", title: automated ? "Stop the engine" : "Start the engine", detail: automated ? "flows start only by hand then" : "flows start by themselves then", act: () => turn.mutate(!automated) },
+    ...(owner?.actions ?? [])
+      .filter((action) => action in OWNERSHIP)
+      .map((action): Entry => ({ id: action, title: OWNERSHIP[action] ?? action, detail: owner?.name, act: () => own.mutate(action as never) })),
+    { id: "scheme", title: `Colours: ${next}`, act: turnScheme },
+    { id: "density", title: `Density: ${other}`, act: () => setDensity(other) },
+  ];
+  return { here, everywhere };
+}

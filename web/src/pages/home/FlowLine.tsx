@@ -1,0 +1,154 @@
+import { Button, Text } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { Link, useNavigate } from "react-router";
+import type { FlowOverview } from "../../api/client";
+import { useAction, useStart, workspaces } from "../../api/queries";
+import { Bars } from "../../parts/Bars";
+import { State } from "../../parts/State";
+import { Ago, Due, Took } from "../../parts/Times";
+import { trigger } from "../../parts/triggers";
+
+interface Props {
+  flow: FlowOverview;
+  workspace: string;
+  /** The other machine that owns the workspace: then nothing is started from here. */
+  owner: string | null;
+}
+
+/** A flow in one line: when it runs, how it went, what it does now, and the button for it. */
+export function FlowLine({ flow, workspace, owner }: Props) {
+  const root = useQuery(workspaces).data?.workspaces.find((each) => each.workspace === workspace)?.path ?? "";
+  const trouble = flow.error?.message ?? flow.condition;
+  const status = flow.running[0]?.status ?? flow.last?.status ?? "pending";
+  return (
+    <tr>
+      <td className="glyphs">
+        <State bare status={flow.status === "ok" ? status : flow.status} />
+      </td>
+      <td className="label" title={flow.description ?? undefined}>
+        <Link to={`/w/${workspace}/flows/${flow.name}`}>{flow.label}</Link>
+      </td>
+      <td className={flow.status === "broken" ? "state-failed" : "quiet"} title={flow.error?.hint ?? trouble ?? undefined}>
+        {flow.error?.file && (
+          <span className="mono">
+            {flow.error.file}
+            {flow.error.line ? `:${flow.error.line}` : ""}{" "}
+          </span>
+        )}
+        {trouble ?? trigger(flow.trigger, root)}
+        {flow.next_due && (
+          <>
+            {" · next "}
+            <Due at={flow.next_due} />
+          </>
+        )}
+        {flow.queued > 0 && ` · ${flow.queued.toLocaleString()} waiting`}
+      </td>
+      <td className="right spark">
+        <Bars runs={flow.runs} workspace={workspace} />
+      </td>
+      <td className="quiet now">
+        <Now flow={flow} workspace={workspace} />
+      </td>
+      <td className="right act">
+        <Start flow={flow} workspace={workspace} owner={owner} />
+      </td>
+    </tr>
+  );
+}
+
+/** What runs now, with how far it is; else how the last run ended. */
+function Now({ flow, workspace }: { flow: FlowOverview; workspace: string }) {
+  const [run] = flow.running;
+  if (run) {
+    const { step } = run;
+    const done = step?.items_total ? (step.items_done ?? 0) / step.items_total : run.steps_done / Math.max(1, run.steps);
+    const items = step?.items_total ? ` ${(step.items_done ?? 0).toLocaleString()}/${step.items_total.toLocaleString()}` : "";
+    return (
+      <Link to={`/w/${workspace}/runs/${run.id}`} className="state-running" title={`${Math.round(100 * done)} %`}>
+        <span className="progress" aria-hidden>
+          <span style={{ width: `${100 * done}%` }} />
+        </span>
+        {step ? `${step.label}${items}` : run.status} · <Took from={run.started_at} to={null} />
+        {flow.running.length > 1 && ` · and ${flow.running.length - 1} more`}
+      </Link>
+    );
+  }
+  if (!flow.last) return flow.status === "ok" ? "never ran" : null;
+  return (
+    <Link to={`/w/${workspace}/runs/${flow.last.id}`} title={flow.last.summary ?? flow.last.error?.message ?? undefined}>
+      {flow.last.status !== "succeeded" && <span className={`state-${flow.last.status}`}>{flow.last.status} </span>}
+      <Ago at={flow.last.finished_at ?? flow.last.started_at ?? flow.last.queued_at} />
+      {flow.last.started_at && (
+        <>
+          {" · "}
+          <Took from={flow.last.started_at} to={flow.last.finished_at} />
+        </>
+      )}
+    </Link>
+  );
+}
+
+function Start({ flow, workspace, owner }: Props) {
+  const navigate = useNavigate();
+  const start = useStart(workspace);
+  const act = useAction(workspace);
+  const [run] = flow.running;
+  if (run?.actions.includes("cancel"))
+    return (
+      <Button
+        size="compact-xs"
+        variant="default"
+        loading={act.isPending}
+        aria-label={`Stop ${flow.label}`}
+        onClick={() => act.mutate({ run_id: run.id, action: "cancel" })}
+      >
+        Stop
+      </Button>
+    );
+  if (flow.status === "broken") {
+    const { file, line } = flow.error ?? {};
+    return file ? (
+      <Button
+        component={Link}
+        to={`/w/${workspace}/editor?path=${encodeURIComponent(file)}${line ? `&line=${line}` : ""}`}
+        size="compact-xs"
+        variant="light"
+        aria-label={`Open ${flow.label}`}
+      >
+        Open
+      </Button>
+    ) : null;
+  }
+  const failed = start.error?.message;
+  const nothing = start.data?.started.length === 0;
+  return (
+    <>
+      <Button
+        size="compact-xs"
+        variant="light"
+        disabled={owner !== null}
+        loading={start.isPending}
+        aria-label={`Run ${flow.label}`}
+        title={owner ? `${owner} owns this workspace and runs its flows` : (failed ?? (nothing ? "Nothing is due" : undefined))}
+        color={failed ? "red" : undefined}
+        onClick={() =>
+          flow.params
+            ? void navigate(`/w/${workspace}/flows/${flow.name}?run`)
+            : start.mutate(flow.name, {
+                onSuccess: (answer) => {
+                  const [first] = answer.started;
+                  if (first && answer.started.length === 1) void navigate(`/w/${workspace}/runs/${first}`);
+                  else if (first) void navigate(`/w/${workspace}/runs?flow=${flow.name}`);
+                },
+              })
+        }
+      >
+        Run
+      </Button>
+      <Text size="xs" className={failed ? "state-failed" : "quiet"} role="status">
+        {failed ?? (nothing && "nothing is due")}
+      </Text>
+    </>
+  );
+}
