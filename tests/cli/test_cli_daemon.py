@@ -355,3 +355,19 @@ def test_a_command_that_runs_a_workspace_is_killed(cli: CommandLine) -> None:
     assert (killed.code, "The workspace is free" in killed.out) == (0, True), killed
     assert cli.end(process).code == 130
     assert cli("runs", "--json").json["runs"][0]["status"] == "interrupted"
+
+
+def test_what_a_command_runs_is_seen_running_by_a_daemon_that_comes_later(daemon: CommandLine) -> None:
+    daemon.workspace.module("slow", WAITS)
+    process = daemon.start("run", "slow")
+    read_until(process, "✓ First")
+    assert daemon("daemon", "start").code == 0
+    with connect(daemon.workspace.root) as client:
+        (row,) = client.runs()["runs"]
+        overview = client.overview()
+    assert row["status"] == "running"
+    assert overview["needs_you"] == []
+    assert [each["id"] for each in overview["flows"][0]["running"]] == [row["id"]]
+    (daemon.workspace.root / "flow_modules" / "go").touch()
+    process.communicate(timeout=SECONDS)
+    assert process.returncode == 0

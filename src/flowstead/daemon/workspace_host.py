@@ -408,7 +408,8 @@ class WorkspaceHost:
         """Whether anyone, here or on another machine, conducts its runs."""
         if self._engine is not None:
             return True
-        if not self._held and self.holder is not None:
+        # A daemon too may find that a command was quicker.
+        if self._holding is None and self.holder is not None:
             return True
         # What the observer saw a moment ago does: a list of runs must not wait for a slow share.
         seen = self._observer.seen if self._observer is not None else None

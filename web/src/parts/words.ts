@@ -48,3 +48,10 @@ export function place(path: string, root: string): string {
   if (path.startsWith(`${root}/`)) return path.slice(root.length + 1);
   return above && path.startsWith(`${above}/`) ? path.slice(above.length + 1) : path;
 }
+
+/** What went wrong, with the kind of exception where an author's code raised it. */
+export function said(error: { code: string; message: string; type?: string | null }): string {
+  const { code, message, type } = error;
+  const raised = code === "step-failed" || code === "module-error";
+  return raised && type && !message.startsWith(type) ? `${type}: ${message}` : message;
+}

@@ -7,6 +7,7 @@ import { Bars } from "../../parts/Bars";
 import { State } from "../../parts/State";
 import { Ago, Due, Took } from "../../parts/Times";
 import { trigger } from "../../parts/triggers";
+import { said } from "../../parts/words";
 
 interface Props {
   flow: FlowOverview;
@@ -18,7 +19,7 @@ interface Props {
 /** A flow in one line: when it runs, how it went, what it does now, and the button for it. */
 export function FlowLine({ flow, workspace, owner }: Props) {
   const root = useQuery(workspaces).data?.workspaces.find((each) => each.workspace === workspace)?.path ?? "";
-  const trouble = flow.error?.message ?? flow.condition;
+  const trouble = flow.error ? said(flow.error) : flow.condition;
   const status = flow.running[0]?.status ?? flow.last?.status ?? "pending";
   return (
     <tr>

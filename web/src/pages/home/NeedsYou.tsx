@@ -4,6 +4,7 @@ import type { Overview, Shape } from "../../api/client";
 import { useAction } from "../../api/queries";
 import { State } from "../../parts/State";
 import { Ago } from "../../parts/Times";
+import { said } from "../../parts/words";
 
 type Need = Shape["Need"];
 
@@ -28,7 +29,7 @@ export function NeedsYou({ workspace, overview: { needs_you, needs_total } }: { 
                 </Link>
               </td>
               <td className="quiet" title={[need.error?.message, need.error?.hint].filter(Boolean).join("\n")}>
-                <Where error={need.error} /> {need.error?.message}
+                <Where error={need.error} /> {need.error && said(need.error)}
                 {need.error?.hint && ` · ${need.error.hint}`}
               </td>
               <td className="quiet right">
