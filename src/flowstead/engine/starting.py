@@ -142,7 +142,7 @@ def check_params(spec: FlowSpec, given: Mapping[str, Any]) -> tuple[dict[str, An
         values = resolve_params(asks, given)
     except ParameterRefused as refused:
         hint = f"{refused.hint} As in: flowstead run {spec.name} --param name=value"
-        raise ParameterError(refused.message, code=refused.code, hint=hint) from refused
+        raise ParameterError(refused.message, code=refused.code, hint=hint, parameter=refused.parameter) from refused
     secrets = {ask.name: str(values[ask.name]) for ask in asks if ask.secret and values[ask.name] is not None}
     params = {name: None if name in secrets else _json(value) for name, value in values.items()}
     return params, secrets

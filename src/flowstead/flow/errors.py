@@ -41,7 +41,13 @@ class FlowDefinitionError(CodedError, ValueError):
 
 
 class ParameterRefused(FlowDefinitionError):
-    """A parameter of a run is unknown, missing, or of the wrong type."""
+    """A parameter of a run is unknown, missing, or of the wrong type; `parameter` is its name."""
+
+    parameter = ""
+
+    def __init__(self, message: str, *, code: str, hint: str = "", parameter: str = "") -> None:
+        super().__init__(message, code=code, hint=hint)
+        self.parameter = parameter
 
 
 class StepFailure(CodedError):

@@ -79,7 +79,10 @@ class Ask:
             given = "what was given" if self.secret else repr(value)
             wanted = f"one of {', '.join(map(str, self.choices))}" if self.choices else _CONVERTERS[self.type][1]
             raise ParameterRefused(
-                f"Parameter {self.name!r}: {given} does not fit.", code="parameter-invalid", hint=f"Give {wanted}."
+                f"Parameter {self.name!r}: {given} does not fit.",
+                code="parameter-invalid",
+                hint=f"Give {wanted}.",
+                parameter=self.name,
             ) from None
 
 
@@ -133,6 +136,7 @@ def resolve_params(asks: Iterable[Ask], given: Mapping[str, object]) -> dict[str
                 f"This flow has no parameter {name!r}.",
                 code="parameter-unknown",
                 hint=f"It asks for: {', '.join(known)}." if known else "It asks for none.",
+                parameter=name,
             )
     values: dict[str, object] = {}
     for name, ask in known.items():
@@ -142,6 +146,7 @@ def resolve_params(asks: Iterable[Ask], given: Mapping[str, object]) -> dict[str
                 f"Parameter {name!r} has no value.",
                 code="parameter-missing",
                 hint=f"Give {name}=..., {ask.label or name}.",
+                parameter=name,
             )
         values[name] = None if value is None and not ask.required else ask.accept(value)
     return values
