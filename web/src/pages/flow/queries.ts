@@ -46,16 +46,16 @@ export const environment = (workspace: string, name: string) =>
       data?.environment && ["queued", "building"].includes(data.environment.state) ? 1000 : 30_000,
   });
 
-/** The last runs of a flow, the newest first, with their steps: changes are put into them as they come. */
+/** The last runs of a flow, the newest first, with their steps; useLiveFlow puts into them what changes. */
 export const lastRuns = (workspace: string, name: string) =>
   queryOptions({
-    queryKey: [workspace, "runs", { flow: name, last: true }],
+    queryKey: [workspace, "flow", name, "runs"],
     queryFn: async () => {
       const stream = streamOf(workspace);
       const since = stream.seen;
       const params = { path: { workspace }, query: { flow: name, limit: 50 } };
       const page = await take(api.GET("/api/v1/workspaces/{workspace}/runs", { params }));
-      return { ...page, runs: stream.newest(page.runs, since) };
+      return { ...page, runs: page.runs.map((row) => stream.newest(row, since)) };
     },
     refetchInterval: 15_000,
   });

@@ -1,0 +1,165 @@
+import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
+import type { Run, Shape } from "../../api/client";
+import { State } from "../../parts/State";
+import { duration } from "../../parts/words";
+import { layout, type Placed, type Planned } from "./layout";
+
+const NODE = { width: 216, height: 52 };
+const GAP = { across: 24, down: 36 };
+const EDGE = 12;
+/** Steps further away than this from what is seen are not drawn. */
+const BEYOND = 400;
+
+/** What kind of step it is, as a glyph and in words. */
+export const KINDS: Record<string, [glyph: string, words: string]> = {
+  step: ["ƒ", "Step"],
+  map: ["⇉", "Map: one call for each item"],
+  collect: ["▤", "Collects files"],
+};
+
+interface GraphProps {
+  steps: Planned[];
+  took: Map<string, Shape["Spread"] | null>;
+  run: Run | null;
+  chosen: string | null;
+  onChoose: (name: string) => void;
+}
+
+/** A plan as a graph: values go down along the lines, the numbers say in which order steps run. */
+export function Graph({ steps, took, run, chosen, onChoose }: GraphProps) {
+  const { placed, layers, lanes } = useMemo(() => layout(steps), [steps]);
+  const frame = useRef<HTMLDivElement>(null);
+  const [seen, setSeen] = useState({ top: 0, bottom: 2000, left: 0, right: 3000 });
+  const look = () => {
+    const box = frame.current;
+    if (!box) return;
+    // In coarse steps: scrolling draws anew only when other steps come near.
+    const top = Math.floor(box.scrollTop / BEYOND) * BEYOND;
+    const left = Math.floor(box.scrollLeft / BEYOND) * BEYOND;
+    setSeen((known) =>
+      known.top === top - BEYOND && known.left === left - BEYOND && known.bottom - top === box.clientHeight + 2 * BEYOND
+        ? known
+        : { top: top - BEYOND, bottom: top + box.clientHeight + 2 * BEYOND, left: left - BEYOND, right: left + box.clientWidth + 2 * BEYOND },
+    );
+  };
+  useEffect(look, [steps]);
+
+  const current = Math.max(0, placed.findIndex(({ step }) => step.name === chosen));
+  const move = (event: KeyboardEvent) => {
+    const by = { ArrowDown: 1, j: 1, ArrowRight: 1, ArrowUp: -1, k: -1, ArrowLeft: -1, Home: -placed.length, End: placed.length }[event.key];
+    if (by === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    const index = chosen === null && by > 0 ? 0 : Math.min(placed.length - 1, Math.max(0, current + by));
+    const next = placed[index];
+    if (!next) return;
+    onChoose(next.step.name);
+    const box = frame.current;
+    const at = { left: x(next), top: y(next) };
+    if (box && (at.top < box.scrollTop || at.top + NODE.height > box.scrollTop + box.clientHeight)) box.scrollTo({ top: at.top - 80 });
+    // The node may be drawn only after this.
+    requestAnimationFrame(() => box?.querySelector<HTMLElement>(`#step-${index}`)?.focus({ preventScroll: true }));
+  };
+
+  const near = ({ layer, lane }: Placed) => {
+    const top = EDGE + layer * (NODE.height + GAP.down);
+    const left = EDGE + lane * (NODE.width + GAP.across);
+    return top + NODE.height + GAP.down > seen.top && top < seen.bottom && left + NODE.width > seen.left && left < seen.right;
+  };
+  const size = {
+    width: 2 * EDGE + lanes * NODE.width + (lanes - 1) * GAP.across,
+    height: 2 * EDGE + layers * NODE.height + (layers - 1) * GAP.down,
+  };
+  return (
+    <div className="graph" ref={frame} onScroll={look}>
+      <div style={{ position: "relative", ...size }}>
+        <svg width={size.width} height={size.height} aria-hidden>
+          {placed.map((each, index) => {
+            const above = each.parent === null ? undefined : placed[each.parent];
+            return above && (near(each) || near(above)) ? <Edge key={index} from={above} to={each} /> : null;
+          })}
+        </svg>
+        <div role="listbox" aria-label="Steps" aria-orientation="vertical" onKeyDown={move}>
+          {placed.map((each, index) =>
+            near(each) || index === current ? (
+              <Node
+                key={each.step.name + index}
+                index={index}
+                placed={each}
+                took={took.get(each.step.name) ?? null}
+                now={run?.steps.find((step) => step.index === each.step.index && step.name === each.step.name) ?? null}
+                chosen={each.step.name === chosen}
+                reached={index === current}
+                onChoose={onChoose}
+              />
+            ) : null,
+          )}
+        </div>
+      </div>
+    </div>
+  );
+}
+
+const x = ({ lane }: Placed) => EDGE + lane * (NODE.width + GAP.across);
+const y = ({ layer }: Placed) => EDGE + layer * (NODE.height + GAP.down);
+
+/** The way of a value, with its name where it has one; dotted where only the order matters. */
+function Edge({ from, to }: { from: Placed; to: Placed }) {
+  const begin = { x: x(from) + 28, y: y(from) + NODE.height };
+  const end = { x: x(to) + 28, y: y(to) };
+  const middle = begin.y + GAP.down / 2;
+  const turn = begin.x === end.x ? "" : `V ${middle - 6} Q ${begin.x} ${middle} ${begin.x + 6} ${middle} H ${end.x - 6} Q ${end.x} ${middle} ${end.x} ${middle + 6}`;
+  const order = to.step.kind === "collect" && to.by === null;
+  const name = to.by ?? (order ? null : from.step.save_as);
+  return (
+    <g className={order ? "edge order" : "edge"}>
+      <path d={`M ${begin.x} ${begin.y} ${turn} V ${end.y - 1}`} />
+      {!order && <path className="head" d={`M ${end.x - 4} ${end.y - 6} L ${end.x} ${end.y - 1} L ${end.x + 4} ${end.y - 6}`} />}
+      {name && (
+        <text x={end.x + 9} y={end.y - 7}>
+          {name.length > 26 ? `${name.slice(0, 25)}…` : name}
+        </text>
+      )}
+    </g>
+  );
+}
+
+interface NodeProps {
+  index: number;
+  placed: Placed;
+  took: Shape["Spread"] | null;
+  now: Shape["Step"] | null;
+  chosen: boolean;
+  /** Whether Tab comes here: one of all steps. */
+  reached: boolean;
+  onChoose: (name: string) => void;
+}
+
+function Node({ index, placed, took, now, chosen, reached, onChoose }: NodeProps) {
+  const { step } = placed;
+  const [glyph, kind] = KINDS[step.kind] ?? ["•", step.kind];
+  const items = now?.items_total != null && now.status === "running" ? `${now.items_done ?? 0}/${now.items_total}` : null;
+  return (
+    <div
+      id={`step-${index}`}
+      role="option"
+      aria-selected={chosen}
+      aria-label={[`${index + 1} ${step.label}`, kind.split(":")[0], now?.status, took && `median ${duration(took.median_ms)}`].filter(Boolean).join(", ")}
+      tabIndex={reached ? 0 : -1}
+      className={`node kind-${step.kind}`}
+      style={{ left: x(placed), top: y(placed), width: NODE.width, height: NODE.height }}
+      onClick={() => onChoose(step.name)}
+      onKeyDown={(event) => (event.key === "Enter" || event.key === " ") && (event.preventDefault(), onChoose(step.name))}
+    >
+      <span className="kind" title={kind}>
+        {glyph}
+      </span>
+      <span className="name" title={step.label}>
+        <span className="quiet">{index + 1}</span> {step.label}
+      </span>
+      <span className="now">{now && now.status !== "pending" ? <State status={now.status} /> : <span className="quiet">not run yet</span>}</span>
+      <span className="took mono" title={took ? `Median of ${took.count} runs` : undefined}>
+        {items ?? (took ? duration(took.median_ms) : "")}
+      </span>
+    </div>
+  );
+}

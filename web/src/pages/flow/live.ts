@@ -1,0 +1,51 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { useCallback, useEffect, useRef } from "react";
+import { type Change, fold, useChanges } from "../../api/live";
+import { flowDetails, lastRuns } from "./queries";
+
+/** At most so often is asked again what changes with every run. */
+const MILLISECONDS_BETWEEN_LOOKS = 700;
+
+/** Lets what is shown of a flow follow its runs: changes go into the runs that are known, the rest is asked for anew. */
+export function useLiveFlow(workspace: string, name: string): void {
+  const client = useQueryClient();
+  const due = useRef(new Map<string, number>());
+  useEffect(() => {
+    const timers = due.current;
+    return () => {
+      for (const timer of timers.values()) window.clearTimeout(timer);
+      timers.clear();
+    };
+  }, [workspace, name]);
+  useChanges(
+    workspace,
+    useCallback(
+      (changes: Change[]) => {
+        const look = (what: string) => {
+          if (due.current.has(what)) return;
+          const timer = window.setTimeout(() => {
+            due.current.delete(what);
+            void client.invalidateQueries({ queryKey: [workspace, "flow", name, what] });
+          }, MILLISECONDS_BETWEEN_LOOKS);
+          due.current.set(what, timer);
+        };
+        const key = lastRuns(workspace, name).queryKey;
+        for (const change of changes) {
+          if (change.kind === "flow" && change.id === name)
+            void client.invalidateQueries({ queryKey: flowDetails(workspace, name).queryKey, exact: true });
+          const { row } = change;
+          if (row?.flow !== name) continue;
+          const known = client.getQueryData(key)?.runs.some((each) => each.id === row.id);
+          if (known) client.setQueryData(key, (page) => page && { ...page, runs: page.runs.map((each) => fold(each, change)) });
+          else look("runs");
+          if (change.kind !== "run") continue;
+          look("sources");
+          if (!row.finished_at) continue;
+          look("durations");
+          look("versions");
+        }
+      },
+      [client, workspace, name],
+    ),
+  );
+}
