@@ -18,6 +18,7 @@ export function ago(at: string, now: number): string {
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
   if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ago`;
   const days = Math.floor(seconds / 86_400);
+  if (days > 60) return new Date(at).toLocaleDateString(undefined, { dateStyle: "medium" });
   return days === 1 ? "yesterday" : `${days} days ago`;
 }
 

@@ -55,7 +55,7 @@ export function Environment({ workspace, name }: { workspace: string; name: stri
         {considered.length > 0 && (
           <>
             <h2>What was looked at</h2>
-            <table className="rows">
+            <table className="rows considered">
               <tbody>
                 {considered.map((each) => (
                   <tr key={each.file}>

@@ -21,10 +21,10 @@ export function Field({ param, value, error, first, onChange }: FieldProps) {
     name: param.name,
     label,
     error,
-    size: "xs",
+    size: "sm",
     required: param.required,
     "data-autofocus": first || undefined,
-    description: param.label && param.label !== param.name ? param.name : undefined,
+    description: param.label && param.label.toLowerCase() !== param.name.replaceAll("_", " ").toLowerCase() ? param.name : undefined,
   } as const;
   if (param.type === "bool")
     return (

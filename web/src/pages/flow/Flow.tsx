@@ -70,11 +70,11 @@ function Head({ workspace, flow, root, refusal }: HeadProps) {
   return (
     <header className="flow-head">
       <Title order={1}>
-        <State bare status={flow.status === "ok" ? (last?.status ?? "pending") : flow.status} /> {flow.label}
+        {(last || flow.status !== "ok") && <State bare status={flow.status === "ok" && last ? last.status : flow.status} />} {flow.label}
       </Title>
       <Actions workspace={workspace} flow={flow} refusal={refusal} />
       <div className="facts">
-        {flow.trigger && <span>{triggerInFull(flow.trigger, root)}</span>}
+        {flow.trigger && <span className="when">{triggerInFull(flow.trigger, root)}</span>}
         {now?.next_due && (
           <span>
             next <Due at={now.next_due} />
@@ -117,7 +117,7 @@ function Actions({ workspace, flow, refusal }: Omit<HeadProps, "root">) {
           </Button>
           {!asks && (
             <Button size="xs" variant="default" disabled={!possible} onClick={() => setAsking(true)}>
-              Run which files…
+              Run options…
             </Button>
           )}
         </>
@@ -150,7 +150,7 @@ function Views({ workspace, flow, refusal }: Omit<HeadProps, "root">) {
   const views: [key: string, name: string, view: () => ReactNode][] = [
     ["plan", "Plan", () => <Plan workspace={workspace} flow={flow} />],
     ["source", "Source", () => <Source workspace={workspace} flow={flow} />],
-    ["versions", "Versions", () => <Versions workspace={workspace} name={flow.name} />],
+    ["versions", "Versions", () => <Versions workspace={workspace} flow={flow} />],
     ["runs", "Runs", () => <RunsOfFlow workspace={workspace} name={flow.name} />],
     ["files", "Source files", () => <Files workspace={workspace} flow={flow} refusal={refusal} />],
     ["environment", "Environment", () => <Environment workspace={workspace} name={flow.name} />],

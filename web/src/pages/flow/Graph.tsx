@@ -4,8 +4,8 @@ import { State } from "../../parts/State";
 import { duration } from "../../parts/words";
 import { layout, type Placed, type Planned } from "./layout";
 
-const NODE = { width: 216, height: 52 };
-const GAP = { across: 24, down: 36 };
+const NODE = { width: 200, height: 52 };
+const GAP = { across: 16, down: 36 };
 const EDGE = 12;
 /** Steps further away than this from what is seen are not drawn. */
 const BEYOND = 400;

@@ -19,7 +19,7 @@ interface RunFormProps {
 export default function RunForm({ workspace, flow, opened, onClose }: RunFormProps) {
   const found = useQuery({ ...flowDetails(workspace, flow), enabled: opened });
   return (
-    <Modal opened={opened} onClose={onClose} title={`Run ${found.data?.label ?? flow}`} closeButtonProps={{ "aria-label": "Close" }}>
+    <Modal lockScroll={false} opened={opened} onClose={onClose} title={`Run ${found.data?.label ?? flow}`} closeButtonProps={{ "aria-label": "Close" }}>
       {found.error && !found.data && <Trouble error={found.error} />}
       {found.data && <Form workspace={workspace} flow={found.data} onClose={onClose} />}
     </Modal>
@@ -79,14 +79,14 @@ function Form({ workspace, flow, onClose }: { workspace: string; flow: Shape["Fl
         <Radio.Group label="Which files" value={files} onChange={(value) => setFiles(value as Files)}>
           <div className="run-form-choices">
             {FILES.map(([value, words]) => (
-              <Radio key={value} value={value} label={words} size="xs" />
+              <Radio key={value} value={value} label={words} size="sm" />
             ))}
           </div>
         </Radio.Group>
       )}
       {!flow.source && interrupted && (
         <Checkbox
-          size="xs"
+          size="sm"
           label="Go on with the interrupted run, if it had the same inputs"
           checked={resume}
           onChange={(event) => setResume(event.currentTarget.checked)}
@@ -99,10 +99,10 @@ function Form({ workspace, flow, onClose }: { workspace: string; flow: Shape["Fl
         </Text>
       )}
       <Group justify="flex-end" gap="sm">
-        <Button variant="default" size="xs" onClick={onClose}>
+        <Button variant="default" size="sm" onClick={onClose}>
           Cancel
         </Button>
-        <Button type="submit" size="xs" loading={starting.pending}>
+        <Button type="submit" size="sm" loading={starting.pending}>
           Run
         </Button>
       </Group>

@@ -39,11 +39,14 @@ export function StepDetails({ workspace, flow, step, took, run }: StepDetailsPro
   facts.push([
     "Takes",
     took ? (
-      <span className="mono">
-        {duration(took.median_ms)} <span className="quiet">median of {took.count} · </span>
-        {duration(took.p10_ms)}–{duration(took.p90_ms)} <span className="quiet">mostly · </span>
-        {duration(took.longest_ms)} <span className="quiet">at most</span>
-      </span>
+      <>
+        <span className="mono">{duration(took.median_ms)}</span>
+        <span className="quiet">
+          {took.count === 1
+            ? " in the one run that succeeded"
+            : ` at the median of ${took.count} runs, ${duration(took.p10_ms)} to ${duration(took.p90_ms)} mostly, ${duration(took.longest_ms)} at most`}
+        </span>
+      </>
     ) : (
       <span className="quiet">known once a run has succeeded</span>
     ),

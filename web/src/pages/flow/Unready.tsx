@@ -42,6 +42,8 @@ function Broken({ workspace, flow }: UnreadyProps) {
       ) : (
         error?.source && <Code block>{error.source}</Code>
       )}
+      {error?.words && <Code block>{error.words}</Code>}
+      {error?.type === "BuildFailed" && <Prepare workspace={workspace} name={flow.name} failed />}
       {error?.traceback && (
         <details>
           <summary className="quiet">Traceback</summary>

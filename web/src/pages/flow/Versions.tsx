@@ -1,15 +1,17 @@
 import { NativeSelect } from "@mantine/core";
 import { useQueries, useQuery } from "@tanstack/react-query";
 import { useSearchParams } from "react-router";
+import type { Shape } from "../../api/client";
 import { CodeDiff } from "../../parts/code/CodeDiff";
 import { CodeView } from "../../parts/code/CodeView";
 import { Ago } from "../../parts/Times";
 import { Empty, Trouble } from "../../parts/Trouble";
 import { count } from "../../parts/words";
-import { versions, versionTexts } from "./queries";
+import { flowText, versions, versionTexts } from "./queries";
 
 /** What the flow's module said over time, how many runs each version had, and what changed from one to another. */
-export function Versions({ workspace, name }: { workspace: string; name: string }) {
+export function Versions({ workspace, flow }: { workspace: string; flow: Shape["FlowDetails"] }) {
+  const { name } = flow;
   const [address, setAddress] = useSearchParams();
   const found = useQuery(versions(workspace, name));
   if (found.error && !found.data) return <Trouble error={found.error} />;
@@ -67,7 +69,7 @@ export function Versions({ workspace, name }: { workspace: string; name: string 
             />
           )}
         </div>
-        <Changes workspace={workspace} name={name} before={other?.digest ?? null} after={chosen.digest} />
+        <Changes workspace={workspace} flow={flow} before={other ?? null} after={chosen} />
       </section>
     </div>
   );
@@ -77,15 +79,18 @@ const short = (digest: string) => digest.slice(0, 10);
 
 interface ChangesProps {
   workspace: string;
-  name: string;
-  before: string | null;
-  after: string;
+  flow: Shape["FlowDetails"];
+  before: Shape["VersionUse"] | null;
+  after: Shape["VersionUse"];
 }
 
 /** The files that differ between two versions; all files where there is nothing to compare with. */
-function Changes({ workspace, name, before, after }: ChangesProps) {
+function Changes({ workspace, flow, before, after }: ChangesProps) {
   const [new_, old] = useQueries({
-    queries: [after, ...(before ? [before] : [])].map((digest) => versionTexts(workspace, name, digest)),
+    queries: [after, ...(before ? [before] : [])].map((each) =>
+      // The one that cannot be read is not kept: it is what the module says now.
+      each.current && !each.stored ? flowText(workspace, flow) : versionTexts(workspace, flow.name, each.digest),
+    ),
   });
   const error = new_?.error ?? old?.error;
   if (error) return <Trouble error={error} />;
@@ -114,8 +119,8 @@ function Changes({ workspace, name, before, after }: ChangesProps) {
                 before={then?.text ?? ""}
                 after={now?.text ?? ""}
                 language="python"
-                beforeLabel={`${file} in ${short(before)}`}
-                afterLabel={`${file} in ${short(after)}`}
+                beforeLabel={`${file} in ${short(before.digest)}`}
+                afterLabel={`${file} in ${short(after.digest)}`}
               />
             ) : (
               <CodeView text={now?.text ?? ""} language="python" label={file} />

@@ -1,5 +1,5 @@
 import { infiniteQueryOptions, keepPreviousData, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
-import { api, take } from "../../api/client";
+import { api, type Shape, take } from "../../api/client";
 import { streamOf } from "../../api/live";
 
 const of = (workspace: string, name: string) => ({ params: { path: { workspace, name } } });
@@ -36,6 +36,26 @@ export const versionTexts = (workspace: string, name: string, digest: string) =>
       ),
     staleTime: Infinity,
   });
+
+/** The module as it is now, as a version would tell it. */
+export const flowText = (workspace: string, { name, version, file, text }: Shape["FlowDetails"]) =>
+  queryOptions({
+    queryKey: ["version", workspace, name, version, "now"],
+    queryFn: (): Shape["VersionTexts"] => ({ digest: version ?? "", flow: name, texts: [{ file, text: moduleText(file, text ?? ""), cut: false }] }),
+    staleTime: Infinity,
+  });
+
+/** The code cells of a notebook, one after the other; other modules as they are. */
+export function moduleText(file: string, text: string): string {
+  if (!file.endsWith(".ipynb")) return text;
+  try {
+    const notebook = JSON.parse(text) as { cells: { cell_type: string; source: string | string[] }[] };
+    const code = notebook.cells.filter((cell) => cell.cell_type === "code").map((cell) => [cell.source].flat().join(""));
+    return code.map((cell, index) => `# %% [${index + 1}]\n${cell}\n`).join("\n");
+  } catch {
+    return text;
+  }
+}
 
 /** What the flow runs in; asked for often while it is being built, since no event tells of builds. */
 export const environment = (workspace: string, name: string) =>
