@@ -38,7 +38,7 @@ def test_a_flow_is_run_and_watched(console: Any, workspace: Any) -> None:
     page.get_by_role("button", name="Add").click()
     page.get_by_role("log").get_by_text("three of them").wait_for(state="detached")
     page.get_by_role("link", name="Runs").click()
-    page.get_by_role("row", name=re.compile("succeeded.*sums")).wait_for()
+    page.get_by_role("row", name=re.compile("succeeded.*Sums")).wait_for()
     page.goto(page.url + "?status=failed")
     page.get_by_text("Nothing ran that fits").wait_for()
     assert window.told == []

@@ -56,3 +56,9 @@ export function said(error: { code: string; message: string; type?: string | nul
   const raised = code === "step-failed" || code === "module-error";
   return raised && type && !message.startsWith(type) ? `${type}: ${message}` : message;
 }
+
+/** A long text shortened in its middle: where a path begins, and its end, tell the most. */
+export function middle(text: string, most: number): string {
+  const start = Math.floor(most / 3);
+  return text.length <= most ? text : `${text.slice(0, start)}…${text.slice(start + 1 - most)}`;
+}

@@ -1,0 +1,130 @@
+"""The list of runs: its filters, its keys, what is done with many at once, and that it keeps still."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from axe import findings
+
+PLAIN = """
+from flowstead import Flow
+
+def work(context):
+    context.summary = "plain"
+
+def build():
+    return Flow("Plain work").step(work)
+"""
+
+
+@pytest.fixture
+def runs(console: Any, workspace: Any, machine: Any) -> Any:
+    """A window on the runs of two flows, three of which failed."""
+    workspace.module("plain", PLAIN)
+    workspace.module("failing", PLAIN.replace('context.summary = "plain"', 'raise ValueError("no such month")'))
+
+    def opened(scheme: str = "light", query: str = "") -> Any:
+        window = console(scheme)
+        window.page.get_by_role("main").wait_for()
+        base = window.page.url.rstrip("/")
+        window.start = lambda flow: window.page.evaluate(
+            """async ([address, flow]) => (await fetch(`/api/v1/workspaces/${address}/flows/${flow}/start`, {
+                method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify({new: true})
+            })).json()""",
+            [base.rsplit("/", 1)[-1], flow],
+        )
+        for flow in ("plain", "failing", "failing", "plain", "failing"):
+            window.start(flow)
+        window.page.goto(f"{base}/runs{query}")
+        return window
+
+    return opened
+
+
+def test_filters_are_in_the_address(runs: Any) -> None:
+    page = runs(query="?status=failed").page
+    page.get_by_text("3 runs that fit").wait_for()
+    assert page.get_by_role("row", name=re.compile("failed.*no such month")).count() == 3
+    page.get_by_role("combobox", name="Flow").click()
+    page.get_by_role("option", name="Plain").click()
+    page.wait_for_url(re.compile("flow="))
+    page.get_by_role("button", name="Clear filters").click()
+    page.get_by_text("5 runs", exact=True).wait_for()
+    page.keyboard.press("/")
+    page.keyboard.type("plain")
+    page.wait_for_url(re.compile("text=plain"))
+    page.get_by_text("2 runs that fit").wait_for()
+    page.goto(page.url.split("?")[0] + "?when=7d&status=succeeded,failed")
+    page.get_by_text("5 runs that fit").wait_for()
+    page.goto(page.url.split("?")[0] + "?when=2013-01-01")
+    page.get_by_text("Nothing ran that fits").wait_for()
+
+
+def test_the_keys_choose_and_open(runs: Any) -> None:
+    page = runs().page
+    page.get_by_text("5 runs", exact=True).wait_for()
+    page.get_by_role("row", name=re.compile("failed")).nth(2).wait_for()
+    page.get_by_role("grid").focus()
+    page.keyboard.press("x")
+    page.get_by_text("1 run chosen").wait_for()
+    page.keyboard.press("Shift+ArrowDown")
+    page.keyboard.press("Shift+J")
+    page.get_by_text("3 runs chosen").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_text("5 runs", exact=True).wait_for()
+    page.keyboard.press("a")
+    page.get_by_text("All 5 runs chosen").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("End")
+    page.keyboard.press("k")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/runs/r_"))
+
+
+def test_many_are_retried_at_once(runs: Any, workspace: Any) -> None:
+    page = runs().page
+    page.get_by_role("row", name=re.compile("failed")).nth(2).wait_for()
+    workspace.module("failing", PLAIN.replace("plain", "mended"))
+    page.goto(page.url + "?status=failed")
+    page.get_by_role("row", name=re.compile("failed")).nth(2).wait_for()
+    page.get_by_role("grid").focus()
+    page.keyboard.press("x")
+    page.keyboard.press("Shift+ArrowDown")
+    page.get_by_role("button", name="Retry 2").click()
+    page.get_by_text("2 runs started again").wait_for()
+    page.goto(page.url.split("?")[0] + "?trigger=retry&status=succeeded")
+    page.get_by_text("2 runs that fit").wait_for()
+
+
+def test_rows_keep_their_place_while_somebody_looks(runs: Any) -> None:
+    window = runs()
+    page = window.page
+    page.get_by_text("5 runs", exact=True).wait_for()
+    rows = page.get_by_role("row")
+    rows.nth(2).hover()
+    before = rows.nth(2).inner_text().split()[-1]
+    window.start("plain")
+    window.start("plain")
+    page.get_by_role("button", name="2 new").wait_for()
+    assert rows.nth(2).inner_text().split()[-1] == before
+    page.get_by_role("button", name="2 new").click()
+    page.get_by_text("7 runs", exact=True).wait_for()
+    # Nobody looks: what comes is shown.
+    page.mouse.move(2, 2)
+    page.get_by_role("grid").blur()
+    window.start("plain")
+    page.get_by_text("8 runs", exact=True).wait_for()
+    assert window.told == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_list_has_no_serious_finding(runs: Any, scheme: str) -> None:
+    page = runs(scheme).page
+    page.get_by_role("row", name=re.compile("failed")).first.wait_for()
+    assert findings(page) == []
+    page.get_by_role("grid").focus()
+    page.keyboard.press("x")
+    page.get_by_text("1 run chosen").wait_for()
+    assert findings(page) == []

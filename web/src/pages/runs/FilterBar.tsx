@@ -1,0 +1,96 @@
+import { Button, MultiSelect, Select, TextInput } from "@mantine/core";
+import { useDebouncedCallback } from "@mantine/hooks";
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useRef, useState } from "react";
+import { useSearchParams } from "react-router";
+import { flows } from "../../api/queries";
+import { dayOf, isDay, PERIODS, STATES, TRIGGERS } from "./filters";
+
+/** Which runs are shown; each choice stands in the address. */
+export function FilterBar({ workspace }: { workspace: string }) {
+  const [address, setAddress] = useSearchParams();
+  const known = useQuery(flows(workspace)).data?.flows ?? [];
+  const groups = [...new Set(known.map((flow) => flow.group).filter((group) => group !== null))].sort();
+  const set = (name: string, value: string | null) =>
+    setAddress(
+      (before) => {
+        const next = new URLSearchParams(before);
+        if (value) next.set(name, value);
+        else next.delete(name);
+        return next;
+      },
+      { replace: true },
+    );
+  const when = address.get("when");
+  return (
+    <div className="runs-filters" role="search" aria-label="Filter runs">
+      <TextFilter text={address.get("text") ?? ""} onChange={(text) => set("text", text)} />
+      <Select
+        aria-label="Flow" placeholder="All flows" size="xs" w={140} clearable searchable
+        data={known.map((flow) => ({ value: flow.name, label: flow.label }))}
+        value={address.get("flow")} onChange={(value) => set("flow", value)}
+      />
+      {groups.length > 1 && (
+        <Select
+          aria-label="Group" placeholder="All groups" size="xs" w={130} clearable searchable
+          data={groups} value={address.get("group")} onChange={(value) => set("group", value)}
+        />
+      )}
+      <MultiSelect
+        aria-label="States" placeholder={address.has("status") ? undefined : "All states"} size="xs" miw={130} clearable hidePickedOptions
+        data={STATES} value={(address.get("status") ?? "").split(",").filter(Boolean)}
+        onChange={(values) => set("status", values.join(","))}
+      />
+      <Select
+        aria-label="Started" placeholder="However started" size="xs" w={140} clearable
+        data={TRIGGERS} value={address.get("trigger")} onChange={(value) => set("trigger", value)}
+      />
+      <Select
+        aria-label="Period" placeholder="Any time" size="xs" w={120} clearable
+        data={PERIODS} value={isDay(when) ? "day" : when}
+        onChange={(value) => set("when", value === "day" ? dayOf(new Date()) : value)}
+      />
+      {isDay(when) && (
+        <input type="date" className="runs-day" aria-label="Day" value={when ?? ""} onChange={(event) => set("when", event.currentTarget.value)} />
+      )}
+      {address.size > 0 && (
+        <Button size="compact-xs" variant="subtle" onClick={() => setAddress({}, { replace: true })}>
+          Clear filters
+        </Button>
+      )}
+    </div>
+  );
+}
+
+function TextFilter({ text, onChange }: { text: string; onChange: (text: string) => void }) {
+  const [typed, setTyped] = useState(text);
+  const input = useRef<HTMLInputElement>(null);
+  const tell = useDebouncedCallback(onChange, 250);
+  useEffect(() => setTyped(text), [text]);
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent) => {
+      if (event.key !== "/" || event.ctrlKey || event.metaKey || isTyping(event.target)) return;
+      event.preventDefault();
+      input.current?.select();
+    };
+    document.addEventListener("keydown", pressed);
+    return () => document.removeEventListener("keydown", pressed);
+  }, []);
+  return (
+    <TextInput
+      ref={input} size="xs" w={180} placeholder="Id, source or summary  ( / )" aria-label="Text in id, source or summary" type="search"
+      value={typed}
+      onChange={(event) => {
+        setTyped(event.currentTarget.value);
+        tell(event.currentTarget.value);
+      }}
+      onKeyDown={(event) => {
+        if (event.key === "Escape" || event.key === "Enter") document.querySelector<HTMLElement>(".runs-list")?.focus();
+      }}
+    />
+  );
+}
+
+/** Whether keys go into a text there. */
+const isTyping = (target: EventTarget | null): boolean =>
+  target instanceof HTMLElement && (target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName));
