@@ -19,7 +19,7 @@ from flowstead.engine.holding import Holding
 from flowstead.environments.cache import EnvironmentCache
 from flowstead.model.settings import Settings
 from flowstead.workspace.layout import WorkspaceLayout
-from flowstead.workspace.machine import Machine
+from flowstead.workspace.machine import MachineIdentity
 from flowstead.workspace.ownership import Ownership
 
 PUBLISHED_RUNS = 1000
@@ -67,7 +67,7 @@ def takeover(setting: Setting) -> Samples:
     bare = setting.folder / "bare"
     while True:
         number += 1
-        silent = Ownership(layout, machine=Machine(f"dead-{number}", "elsewhere", "", ""))
+        silent = Ownership(layout, machine=MachineIdentity(f"dead-{number}", "elsewhere", "", ""))
         silent.claim("bench", accepted=lambda: _last(layout))
         taking = WorkspaceLayout.of(workspace.root, setting.folder / f"home-{number}")
         with closing(Holding(taking, Settings(), command="bench")) as holding:

@@ -31,7 +31,7 @@ from flowstead.model.errors import (
 )
 from flowstead.model.run import now_us
 from flowstead.workspace.claims import Claim, Claims
-from flowstead.workspace.machine import Machine
+from flowstead.workspace.machine import MachineIdentity
 from flowstead.workspace.shared import SharedFolder
 
 GOOD = """
@@ -577,7 +577,7 @@ def test_a_flow_with_runs_ahead_is_neither_deleted_nor_renamed(editor: Editor, w
 
 def test_an_observer_reads_and_changes_nothing(editor: Editor, workspace: Any) -> None:
     workspace.module("good", GOOD)
-    other = Machine("another", "DESK-07", "boot", "node")
+    other = MachineIdentity("another", "DESK-07", "boot", "node")
     assert Claims(SharedFolder(workspace.root / ".workspace_state")).put(
         Claim(1, 1, other, "", "daemon", 7, "0.1.0", now_us(), "test", 0, "none", "token")
     )

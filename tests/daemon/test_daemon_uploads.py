@@ -33,7 +33,7 @@ from flowstead.model.errors import (
 )
 from flowstead.model.run import now_us
 from flowstead.workspace.claims import Claim, Claims
-from flowstead.workspace.machine import Machine
+from flowstead.workspace.machine import MachineIdentity
 from flowstead.workspace.shared import SharedFolder
 
 READS = """
@@ -198,7 +198,7 @@ def test_flows_that_take_no_files_say_so(client: Client, workspace: Any, tmp_pat
 
 
 def test_an_observer_brings_nothing(client: Client, served: Served, workspace: Any) -> None:
-    other = Machine("another", "DESK-07", "boot", "node")
+    other = MachineIdentity("another", "DESK-07", "boot", "node")
     assert Claims(SharedFolder(workspace.root / ".workspace_state")).put(
         Claim(1, 1, other, "", "daemon", 7, "0.1.0", now_us(), "test", 0, "none", "token")
     )

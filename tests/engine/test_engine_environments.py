@@ -113,11 +113,11 @@ def test_two_versions_of_a_real_library_side_by_side(bench, workspace):
         prepared(engine, name)
     runs = ended(engine, start_one(engine, "older"), start_one(engine, "newer"))
     assert [run.summary for run in runs] == ["beta 2.0.0", "beta 2.1.0"]
-    waiting = {worker.pid for worker in engine.dispatcher._idle}
+    waiting = {worker.pid for worker in engine.dispatcher.workers.idle}
     assert len(waiting) == 2
     runs = ended(engine, start_one(engine, "older", new=True), start_one(engine, "newer", new=True))
     assert {run.status for run in runs} == {"succeeded"}
-    assert {worker.pid for worker in engine.dispatcher._idle} == waiting  # both had their interpreter waiting
+    assert {worker.pid for worker in engine.dispatcher.workers.idle} == waiting  # both had their interpreter waiting
 
 
 def test_a_queued_run_waits_for_what_the_workspace_asks_for_and_tells_how_far_it_is(bench, workspace, module, wheels):

@@ -287,7 +287,7 @@ if pid == 0:
     assert run.status == "succeeded"
     finish(bench, engine, run)
     # Also when the worker is gone and only the child has its pipes.
-    os.kill(engine.dispatcher._idle[0].pid, signal.SIGKILL)
+    os.kill(engine.dispatcher.workers.idle[0].pid, signal.SIGKILL)
     assert run_flow(engine, "sound").status == "succeeded"
     os.kill(child, signal.SIGKILL)
 

@@ -190,10 +190,10 @@ def test_flows_in_use_have_a_worker_waiting_before_their_next_run(bench, pid_flo
     engine.close()
     engine = bench.engine(warm_workers=2)
     engine.warm_up()
-    wait_until(engine, lambda: len(engine.dispatcher._idle) == 2)
+    wait_until(engine, lambda: len(engine.dispatcher.workers.idle) == 2)
     engine.warm_up()
-    assert len(engine.dispatcher._workers) == 2
-    waiting = {worker.pid for worker in engine.dispatcher._idle}
+    assert len(engine.dispatcher.workers.ids) == 2
+    waiting = {worker.pid for worker in engine.dispatcher.workers.idle}
     assert {pid_of(run_flow(engine, name, new=True)) for name in ("two", "three")} == waiting
 
 
@@ -206,11 +206,11 @@ def test_a_module_that_hangs_does_not_keep_a_worker_loading_for_ever(bench, work
     version = engine.catalog.entry("hangs").digest
     module = engine.layout.versions / version / "module.py"
     module.write_text(source.format("time.sleep(600)"))
-    for worker in list(engine.dispatcher._idle):
+    for worker in list(engine.dispatcher.workers.idle):
         os.kill(worker.pid, 9)
-    wait_until(engine, lambda: not engine.dispatcher._workers)
+    wait_until(engine, lambda: not engine.dispatcher.workers.ids)
     engine.warm_up()
-    (worker,) = engine.dispatcher._workers.values()
+    (worker,) = engine.dispatcher.workers._all.values()
     clock.advance(61)
     wait_for_death(worker.pid)
 
@@ -219,7 +219,7 @@ def test_an_idle_worker_that_died_is_not_used(bench, pid_flow):
     engine = bench.engine()
     first = pid_of(run_flow(engine, "pid"))
     os.kill(first, 9)
-    wait_until(engine, lambda: not engine.dispatcher._idle)
+    wait_until(engine, lambda: not engine.dispatcher.workers.idle)
     second = run_flow(engine, "pid", new=True)
     assert (second.status, second.attempt) == ("succeeded", 1)
     assert pid_of(second) != first

@@ -18,7 +18,7 @@ from hostile_os import HostileOs
 from flowstead.model.errors import StorageError
 from flowstead.workspace import shared
 from flowstead.workspace.claims import Claim, ClaimDamaged, Claims
-from flowstead.workspace.machine import Machine
+from flowstead.workspace.machine import MachineIdentity
 from flowstead.workspace.shared import LEFT_OVER_AFTER, SharedFolder
 
 COMPLETE_RUN = os.environ.get("FLOWSTEAD_TEST_ALL") == "1"
@@ -30,7 +30,7 @@ def claim(number: int, *, epoch: int = 0, accepted: int = 0, after: str = "relea
     return Claim(
         number=number,
         epoch=epoch or number,
-        machine=Machine("id", "host", "boot", ""),
+        machine=MachineIdentity("id", "host", "boot", ""),
         lock="",
         daemon_id="",
         pid=1,

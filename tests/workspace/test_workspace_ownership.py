@@ -22,7 +22,7 @@ from flowstead.worker.deadline import has_passed
 from flowstead.workspace import shared
 from flowstead.workspace.layout import WorkspaceLayout
 from flowstead.workspace.lease import Lease, lease_file, read_row
-from flowstead.workspace.machine import Machine, lock_name, same_boot, this_machine
+from flowstead.workspace.machine import MachineIdentity, lock_name, same_boot, this_machine
 from flowstead.workspace.ownership import Ownership, Times
 
 HOUR = 3600.0
@@ -48,7 +48,7 @@ class Office:
         usual = {"id": f"id-{name}", "host": name, "boot_id": f"boot-{name}", "node": ""}
         return Ownership(
             layout,
-            machine=Machine(**{**usual, **facts}),
+            machine=MachineIdentity(**{**usual, **facts}),
             boottime=lambda: self.now,
             wall=lambda: int((1_800_000_000 + self.now + self.wall) * 1e6),
         )
@@ -191,12 +191,12 @@ def test_a_copy_of_a_disk_or_of_a_home_is_another_machine(office):
 
 
 def test_only_the_lock_tells_under_one_boot():
-    here, lock = Machine("id", "host", "boot", ""), "1:2"
+    here, lock = MachineIdentity("id", "host", "boot", ""), "1:2"
     assert same_boot(here, lock, here, lock)
     assert not same_boot(here, lock, here, "1:3")
     assert not same_boot(here, "", here, "")
     assert not same_boot(here._replace(id="x"), lock, here, lock)
-    later = Machine("id", "host", "boot 2", "001122334455")
+    later = MachineIdentity("id", "host", "boot 2", "001122334455")
     assert same_boot(later, "9:9", later._replace(boot_id="boot 1"), lock)
     assert not same_boot(later._replace(host="x"), "9:9", later._replace(boot_id="boot 1"), "9:9")
     unknown = later._replace(boot_id="")

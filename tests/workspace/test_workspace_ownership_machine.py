@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from flowstead.model.errors import FlowsteadError, StorageError
 from flowstead.workspace.claims import Claim, ClaimDamaged, Claims
 from flowstead.workspace.layout import WorkspaceLayout
-from flowstead.workspace.machine import Machine
+from flowstead.workspace.machine import MachineIdentity
 from flowstead.workspace.ownership import Ownership
 from flowstead.workspace.shared import SharedFolder
 
@@ -168,7 +168,7 @@ class Process:
         self.layout = WorkspaceLayout(Path("/nowhere/workspace"), folder)
         folder.mkdir()
         self.layout.engine_lock.touch()
-        self.machine = Machine(f"machine-{number}", "one-name-for-all", f"boot-{number}", "")
+        self.machine = MachineIdentity(f"machine-{number}", "one-name-for-all", f"boot-{number}", "")
         self.thread: threading.Thread | None = None
         self.acknowledged: list[tuple[int, int]] = []
         self.surprise: BaseException | None = None

@@ -41,12 +41,12 @@ def kill_workspace(machine: Machine, workspace: str) -> dict[str, Any]:
     if host is None:
         raise NotFound(f"No workspace {workspace} is open here.", code="workspace-not-open")
     engine = host.open_engine
-    workers: set[str] = set() if engine is None else set(engine.dispatcher.worker_ids)
+    workers: set[str] = set() if engine is None else set(engine.dispatcher.workers.ids)
 
     def close() -> None:
         if engine is not None:
             let_finish([engine], SECONDS_TO_FINISH)
-            workers.update(engine.dispatcher.worker_ids)
+            workers.update(engine.dispatcher.workers.ids)
         machine.close_workspace(workspace)
 
     # In a thread of its own: it may wait for a lock that never comes free, or for a folder that does not answer.

@@ -1,4 +1,4 @@
-"""Which run goes to which worker, and when: the due runs of a workspace under its limits, and the workers it has.
+"""Which run goes to which worker, and when: the due runs of a workspace under its limits.
 
 dispatch → claim → Session ⇄ worker → session_ended → dispatch
 """
@@ -20,7 +20,8 @@ from flowstead.engine.flow_environments import FlowEnvironments, Found
 from flowstead.engine.freshness import signatures
 from flowstead.engine.runlog import RunLog
 from flowstead.engine.session import Claimed, Session
-from flowstead.engine.worker_process import WorkerProcess, memory_of
+from flowstead.engine.worker_process import WorkerProcess
+from flowstead.engine.workers import Workers
 from flowstead.ledger import Ledger, Transaction
 from flowstead.ledger.transaction import Fence
 from flowstead.model.errors import FlowsteadError, StorageError
@@ -68,8 +69,6 @@ class Dispatcher:
         self._stopping = False
         self._paused = False
         self._sessions: dict[str, Session] = {}
-        self._workers: dict[str, WorkerProcess] = {}
-        self._idle: list[WorkerProcess] = []
         self._versions: dict[str, FlowVersion] = {}
         self._next_dispatch: int | None = None
         self._slots = settings.slots
@@ -77,6 +76,7 @@ class Dispatcher:
         self._awaited: dict[str, str] = {}
         """The digests of environments that queued runs wait for."""
         self.alarms = Alarms(clock, lambda error: self.fail(coded(error)))
+        self.workers = Workers(layout, settings, environments, self.alarms, listener=self, lock=self._lock)
 
     def include(self, flows: Iterable[str]) -> None:
         """Lets runs of these flows be dispatched too, and dispatches what is due."""
@@ -116,11 +116,6 @@ class Dispatcher:
         with self._lock:
             self._paused = False
         self.dispatch()
-
-    @property
-    def worker_ids(self) -> list[str]:
-        """The workers there are. Waits for no lock: it is asked for when something hangs."""
-        return list(self._workers)
 
     # -- from the queue to a worker -----------------------------------------------------------------------------
 
@@ -264,7 +259,7 @@ class Dispatcher:
         if isinstance(found, FlowsteadError):
             return _Claim(run, fence, failure=found)
         version = self.version(digest)
-        warm = next((each for each in self._idle if each.fits(digest, found.python)), None)
+        warm = self.workers.waiting_for(digest, found.python)
         # A warm worker needs no time to load, so the run's first step begins with the claim itself.
         at_once = warm is not None and run.fresh and bool(version.spec.steps)
         files: list[tuple[str, int, int]] = []
@@ -278,7 +273,7 @@ class Dispatcher:
             self._say_failed(claim.run, claim.failure)
             return None
         try:
-            worker = claim.worker or self._start_worker(claim.version, claim.found, worker_id)
+            worker = claim.worker or self.workers.start(claim.version, claim.found, worker_id)
         except OSError as error:
             message = f"No worker could be started: {error.strerror or error}."
             hint = f"Is the system out of memory or processes? Try again with: flowstead retry {claim.run.id}"
@@ -287,7 +282,7 @@ class Dispatcher:
             self._say_failed(claim.run, failure)
             return None
         if claim.worker:
-            self._idle.remove(worker)
+            self.workers.take(worker)
         session = Session(self, claim.run, claim.fence, claim.version, worker, first_step_begun=claim.at_once)
         self._sessions[claim.run.id] = session
         return session
@@ -299,20 +294,6 @@ class Dispatcher:
         log = RunLog(self.layout.run_folder(run.id), {"run_id": run.id, "flow": run.flow})
         log.finish_run(run.flow, "failed", failure and {**failure.as_dict(), **told(failure)})
         log.close()
-
-    def _start_worker(self, version: FlowVersion, found: Found, worker_id: str) -> WorkerProcess:
-        worker = WorkerProcess(
-            worker_id=worker_id,
-            version=version,
-            workspace_root=self.layout.root,
-            python=found.python or "",
-            environment=found.environment,
-            memory_mb=self.settings.worker_memory_mb,
-            listener=self,
-            deadline=self.layout.deadline,
-        )
-        self._workers[worker_id] = worker
-        return worker
 
     def _begin(self, session: Session) -> None:
         """Sends the run to its worker; one on a whole folder takes the signatures of its files first."""
@@ -353,75 +334,22 @@ class Dispatcher:
         with self._lock:
             if self._sessions.pop(session.run.id, None) is None:
                 return
-            worker = session.worker
-            worker.runs += 1
-            if worker.id in self._workers:
-                # One that was told to end is made to: the flow may ignore signals.
-                if worker.lost_cause is not None or self._worn(worker) or self._stopping:
-                    self._retire(worker)
-                else:
-                    self._keep_warm(worker)
+            self.workers.give_back(session.worker, stopping=self._stopping)
             if over:
                 self.secrets.pop(session.run.id, None)
                 self.ended += 1
         self.dispatch()
 
-    def _keep_warm(self, worker: WorkerProcess) -> None:
-        """Lets a loaded worker wait for the next run; those that have waited longest make room for it."""
-        self._idle.append(worker)
-        while len(self._idle) > self.settings.warm_workers:
-            self._retire(self._idle.pop(0))
-        # What workers hold changes with their first runs; to look each time would cost more than a short run does.
-        if self.settings.warm_memory_mb and (worker.runs < 2 or worker.runs % 8 == 0):
-            held = [memory_of(each.pid) for each in self._idle]
-            while held and sum(held) > self.settings.warm_memory_mb << 20:
-                held.pop(0)
-                self._retire(self._idle.pop(0))
-
     def warm_up(self, digests: Iterable[str]) -> None:
         """Has workers waiting, with their imports done, for these flow versions, as far as there is room for them."""
         for digest in digests:
             with self._lock:
-                loading = len(self._workers) - len(self._sessions) - len(self._idle)
-                if self._stopping or self._paused or len(self._idle) + loading >= self.settings.warm_workers:
+                if self._stopping or self._paused or not self.workers.have_room:
                     return
-                if any(each.version == digest for each in self._workers.values()):
-                    continue
                 try:
-                    version = self.version(digest)
-                    found = self._environments.find_for(version)
-                    if found.python is not None:
-                        self._load(version, found)
+                    self.workers.load(self.version(digest))
                 except (FlowsteadError, OSError):
                     continue  # a run of it says why
-
-    def _load(self, version: FlowVersion, found: Found) -> None:
-        worker = self._start_worker(version, found, f"w-{secrets.token_hex(6)}")
-
-        def overdue() -> None:
-            with self._lock:
-                if not worker.ready and self._session_of(worker) is None:
-                    worker.kill("load-timeout")
-
-        self.alarms.set(self.settings.load_timeout, overdue)
-
-    def _loaded(self, worker: WorkerProcess) -> None:
-        with self._lock:
-            worker.ready = True
-            if worker.id in self._workers and worker not in self._idle:
-                self._keep_warm(worker)
-
-    def _worn(self, worker: WorkerProcess) -> bool:
-        if worker.runs >= self.settings.worker_max_runs:
-            return True
-        if self.settings.worker_recycle_mb and worker.runs % 8 == 0:
-            return memory_of(worker.pid) > self.settings.worker_recycle_mb << 20
-        return False
-
-    def _retire(self, worker: WorkerProcess) -> None:
-        """Ends a worker that has no run."""
-        self._workers.pop(worker.id, None)
-        worker.kill("retired")
 
     # -- what workers tell -------------------------------------------------------------------------------------
 
@@ -432,8 +360,9 @@ class Dispatcher:
     def on_frames(self, worker: WorkerProcess, frames: list[dict[str, Any]]) -> None:
         session = self._session_of(worker)
         if session is None:
-            if not worker.ready and frames[0]["type"] == "ready":
-                self._loaded(worker)
+            if frames[0]["type"] == "ready":
+                with self._lock:
+                    self.workers.loaded(worker)
             return
         try:
             try:
@@ -453,13 +382,7 @@ class Dispatcher:
 
     def on_exit(self, worker: WorkerProcess, returncode: int) -> None:
         with self._lock:
-            self._workers.pop(worker.id, None)
-            if worker in self._idle:
-                self._idle.remove(worker)
-            worker.lost_cause = worker.lost_cause or "exit"
-            self._environments.release_unused(
-                {each.environment.id for each in self._workers.values() if each.environment}
-            )
+            self.workers.gone(worker)
         session = self._session_of(worker)
         if session is not None:
             try:
@@ -473,9 +396,7 @@ class Dispatcher:
             if self.failure is None:
                 self.failure = error
             self._stopping = self.interrupting = True
-            workers = list(self._workers.values())
-        for worker in workers:
-            worker.kill("failure")
+        self.workers.end_all("failure")
 
     def version(self, digest: str) -> FlowVersion:
         """A stored flow version. Raises FlowNotFound (`version-missing`)."""
@@ -490,11 +411,7 @@ class Dispatcher:
         """Ends all work at once; runs under way become interrupted, queued ones stay queued."""
         with self._lock:
             self._stopping = self.interrupting = True
-            workers = list(self._workers.values())
-            idle = list(self._idle)
-        for worker in workers:
-            worker.kill("retired" if worker in idle else "interrupted")
-        for worker in workers:
+        for worker in self.workers.end_all("interrupted", at_rest="retired"):
             worker.join(5)
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from flowstead.model.errors import StorageError
 from flowstead.model.run import iso
-from flowstead.workspace.machine import Machine
+from flowstead.workspace.machine import MachineIdentity
 from flowstead.workspace.shared import SharedFolder
 
 FOLDER = "claims"
@@ -44,7 +44,7 @@ class Claim(NamedTuple):
 
     number: int
     epoch: int
-    machine: Machine
+    machine: MachineIdentity
     lock: str
     daemon_id: str
     pid: int
@@ -85,7 +85,7 @@ class Claim(NamedTuple):
             return cls(
                 number=number,
                 epoch=int(facts["epoch"]),
-                machine=Machine(*(str(facts[name]) for name in ("machine_id", "host", "boot_id", "node"))),
+                machine=MachineIdentity(*(str(facts[name]) for name in ("machine_id", "host", "boot_id", "node"))),
                 lock=str(facts["lock"]),
                 daemon_id=str(facts["daemon_id"]),
                 pid=int(facts["pid"]),

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from flowstead.model.errors import HomeUnwritable
 
 
-class Machine(NamedTuple):
+class MachineIdentity(NamedTuple):
     """`id` is random; `boot_id` is new at each start of the system; `node` is a network card's address.
 
     `boot_id` and `node` are empty where the system does not tell them, `node` also where the address is made up,
@@ -29,12 +29,12 @@ class Machine(NamedTuple):
     node: str
 
 
-def this_machine(home: Path) -> Machine:
+def this_machine(home: Path) -> MachineIdentity:
     """The machine of this home; its id is made at the first call. Raises HomeUnwritable."""
-    return Machine(_machine_id(home), host_name(), _boot_id(), _node())
+    return MachineIdentity(_machine_id(home), host_name(), _boot_id(), _node())
 
 
-def same_boot(mine: Machine, my_lock: str, theirs: Machine, their_lock: str) -> bool:
+def same_boot(mine: MachineIdentity, my_lock: str, theirs: MachineIdentity, their_lock: str) -> bool:
     """Whether a process of this very machine wrote `theirs`, so that it is gone once I hold the lock that it held.
 
     A lock is named by `lock_name`. Under one boot of one system only the lock file tells a home from its copy (two

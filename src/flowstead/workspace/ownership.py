@@ -49,7 +49,7 @@ from flowstead.workspace.lease import (
     request_file,
     write_row,
 )
-from flowstead.workspace.machine import Machine
+from flowstead.workspace.machine import MachineIdentity
 from flowstead.workspace.shared import SharedFolder
 from flowstead.workspace.standing import Standing, minute, of_claim, of_lease
 
@@ -86,7 +86,7 @@ class Ownership:
         layout: WorkspaceLayout,
         *,
         daemon_id: str = "",
-        machine: Machine | None = None,
+        machine: MachineIdentity | None = None,
         folder: SharedFolder | None = None,
         boottime: Callable[[], float] = machines.boottime,
         wall: Callable[[], int] = now_us,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -14,7 +14,7 @@ from flowstead.engine.inbox import Inbox
 from flowstead.engine.retrying import retry, retry_each
 from flowstead.engine.runlog import lines_from
 from flowstead.ledger.pages import SECONDS_TO_LOOK, RunFilters, count_runs, find_runs
-from flowstead.model.errors import RunNotFound, TransitionRefused, UsageError, WorkspaceBusy
+from flowstead.model.errors import FlowsteadError, RunNotFound, TransitionRefused, UsageError, WorkspaceBusy
 from flowstead.model.run import ENDED, OPEN, Run
 
 MOST_ROWS = 1000
@@ -190,9 +190,8 @@ def cancel_runs(
     `refused` with the error. With filters, `next` says that there may be more: ask again. Without `status` they choose
     among the runs that can be cancelled.
     """
-    filters = _filters(flow, status or ",".join((*OPEN, "interrupted")), group, trigger, text, since, until)
-    given = (flow, status, group, trigger, text, since, until)
-    runs, more, results = _chosen(host, ids, filters, limit, any(each is not None for each in given))
+    filters = _filters(flow, status, group, trigger, text, since, until)
+    runs, more, results = _chosen(host, ids, filters, limit, among=(*OPEN, "interrupted"))
     able = [run for run in runs if "cancel" in run.actions or run.status == "cancelling"]
     outcomes: dict[str, str | None] = {}
     if able and (host.holder is None or host.open_engine is not None):
@@ -206,10 +205,10 @@ def cancel_runs(
     for run in runs:
         outcome = outcomes.get(run.id) or ("cancelling" if run.status == "cancelling" else None)
         if outcome is not None:
-            results.append({"id": run.id, "outcome": outcome, "started": None, "error": None})
+            results.append(_result(run.id, outcome))
             continue
         ended = TransitionRefused(f"Run {run.id} has ended ({run.status}); there is nothing to cancel.")
-        results.append({"id": run.id, "outcome": "refused", "started": None, "error": ended.as_dict()})
+        results.append(_result(run.id, "refused", error=ended))
     return {"results": results, "next": more}
 
 
@@ -232,37 +231,44 @@ def retry_runs(
     Answers for each what came of it: `started`, with the id of the new run, or `refused` with the error. Without
     `status` filters choose among the failed runs.
     """
-    filters = _filters(flow, status or "failed", group, trigger, text, since, until)
-    given = (flow, status, group, trigger, text, since, until)
-    runs, more, results = _chosen(host, ids, filters, limit, any(each is not None for each in given))
+    filters = _filters(flow, status, group, trigger, text, since, until)
+    runs, more, results = _chosen(host, ids, filters, limit, among=("failed",))
     started = retry_each(host.engine, [run.id for run in runs]) if runs else []
     for run, outcome in zip(runs, started, strict=True):
         if isinstance(outcome, str):
-            results.append({"id": run.id, "outcome": "started", "started": outcome, "error": None})
+            results.append(_result(run.id, "started", started=outcome))
         else:
-            results.append({"id": run.id, "outcome": "refused", "started": None, "error": outcome.as_dict()})
+            results.append(_result(run.id, "refused", error=outcome))
     return {"results": results, "next": more}
 
 
+def _result(
+    run_id: str, outcome: str, *, started: str | None = None, error: FlowsteadError | None = None
+) -> dict[str, Any]:
+    """What came of one of many runs."""
+    return {"id": run_id, "outcome": outcome, "started": started, "error": None if error is None else error.as_dict()}
+
+
 def _chosen(
-    host: WorkspaceHost, ids: list[str] | None, filters: RunFilters, limit: int, filtered: bool
+    host: WorkspaceHost, ids: list[str] | None, filters: RunFilters, limit: int, *, among: Sequence[str]
 ) -> tuple[list[Run], int | None, list[dict[str, Any]]]:
-    """The runs that are meant, whether there may be more, and results for ids that are none."""
+    """The runs that are meant, whether there may be more, and results for ids that are none.
+
+    Filters without a status choose among runs of those of `among`.
+    """
     _check_limit(limit)
-    if (ids is not None) == filtered:
+    if (ids is not None) == bool(filters.given):
         raise UsageError("Name runs by `ids`, or choose them by filters.", hint="Give the one or the other.")
     if ids is None:
         # Whoever cancels or retries all of something waits a little longer for it.
-        found = find_runs(host.reader, filters, limit=limit, seconds=SECONDS_TO_CHOOSE, with_steps=False)
+        chosen = filters if filters.statuses else filters._replace(statuses=among)
+        found = find_runs(host.reader, chosen, limit=limit, seconds=SECONDS_TO_CHOOSE, with_steps=False)
         return host.as_seen(found.runs), found.next, []
     if len(ids) > MOST_ROWS:
         raise UsageError(f"There are {len(ids)} ids.", hint=f"Give at most {MOST_ROWS} at once.")
     runs = {run.id: run for run in host.as_seen(host.reader.runs_by_id(ids, with_steps=False))}
-    missing = (RunNotFound(f"There is no run {each}.", run=each) for each in dict.fromkeys(ids) if each not in runs)
-    refused = [
-        {"id": error.detail["run"], "outcome": "refused", "started": None, "error": error.as_dict()}
-        for error in missing
-    ]
+    missing = [each for each in dict.fromkeys(ids) if each not in runs]
+    refused = [_result(each, "refused", error=RunNotFound(f"There is no run {each}.", run=each)) for each in missing]
     return [runs[each] for each in dict.fromkeys(ids) if each in runs], None, refused
 
 
