@@ -1,4 +1,4 @@
-import { type RefObject, useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { type RefObject, useCallback, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from "react";
 
 /** Browsers draw nothing beyond some 17 to 33 million pixels; a longer list is scrolled in proportion. */
 const TALLEST = 10_000_000;
@@ -113,4 +113,17 @@ export function usePagesOf(first: number, last: number, size: number): number[] 
     return () => window.clearTimeout(timer);
   }, [from, to, near, known]);
   return Array.from({ length: known.to - known.from + 1 }, (_, index) => known.from + index);
+}
+
+const density = (): number => Number.parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--row")) || 32;
+
+/** How high a row is: it follows the density that was chosen. */
+export function useRowHeight(): number {
+  return useSyncExternalStore(watchDensity, density);
+}
+
+function watchDensity(changed: () => void): () => void {
+  const watching = new MutationObserver(changed);
+  watching.observe(document.documentElement, { attributeFilter: ["data-density"] });
+  return () => watching.disconnect();
 }
