@@ -382,6 +382,9 @@ SEARCH_FILTERS = {
 }
 
 
+COUNT_RUNS = "SELECT count(*) FROM runs"
+
+
 def search_runs(filters: Collection[str], *, counted: bool = False) -> str:
     """Runs whose number is from ? to below ?, newest first, that pass the filters (names in SEARCH_FILTERS).
 
