@@ -1,10 +1,11 @@
-import { Combobox, Modal, Text, TextInput, useCombobox } from "@mantine/core";
+import { Combobox, Loader, Modal, Text, TextInput, useCombobox } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
-import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, useMutation, useQuery } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useState } from "react";
 import { useMatch, useNavigate } from "react-router";
-import { engine, flows, foundRuns, overview, run, standing, useAction, useEngine, useOwnership, useStart, workspaces } from "../api/queries";
+import { engine, flows, type OwnershipAction, foundRuns, overview, run, standing, useAction, useEngine, useOwnership, useStart, workspaces } from "../api/queries";
 import { State } from "../parts/State";
+import { Trouble } from "../parts/Trouble";
 import { shortId } from "../parts/words";
 import { useDensity, useScheme } from "./look";
 import { addressOf, PAGES } from "./pages";
@@ -14,7 +15,7 @@ interface Entry {
   title: string;
   detail?: string;
   glyph?: ReactNode;
-  /** Does it; the palette is closed by then. */
+  /** Does it: the palette stays until it is done, and says what went wrong. */
   act: () => unknown;
 }
 
@@ -31,9 +32,10 @@ export default function Palette({ workspace, onClose }: { workspace: string; onC
   useEffect(() => {
     combobox.selectFirstOption();
   }, [names]);
+  const done = useMutation({ mutationFn: async (entry: Entry) => entry.act(), onSuccess: onClose });
   const choose = (id: string) => {
-    onClose();
-    all.find((entry) => entry.id === id)?.act();
+    const entry = all.find((each) => each.id === id);
+    if (entry && !done.isPending) done.mutate(entry);
   };
   return (
     <Modal opened onClose={onClose} withCloseButton={false} padding={0} size="lg" yOffset="12vh" aria-label="Find or run" transitionProps={{ duration: 80 }}>
@@ -46,9 +48,13 @@ export default function Palette({ workspace, onClose }: { workspace: string; onC
             aria-label="Find a flow or a run, or do something"
             value={text}
             onChange={(event) => setText(event.currentTarget.value)}
+            // The list of options keeps Escape to itself.
+            onKeyDown={(event) => event.key === "Escape" && onClose()}
+            rightSection={done.isPending && <Loader size="xs" />}
             data-autofocus
           />
         </Combobox.EventsTarget>
+        {done.error && <Trouble error={done.error} />}
         <Combobox.Options className="palette" aria-label="Found">
           {groups.map(([title, entries]) => (
             <Combobox.Group key={title} label={title}>
@@ -95,13 +101,11 @@ function useEntries(workspace: string, text: string): [string, Entry[]][] {
       id: `run ${flow.name}`,
       title: `Run ${flow.label}`,
       detail: flow.params.length > 0 ? "asks for its parameters" : flow.name,
-      act: () =>
-        flow.params.length > 0
-          ? go(`flows/${flow.name}?run`)()
-          : start.mutate(flow.name, {
-              onSuccess: ({ started }) =>
-                go(started.length === 1 ? `runs/${started[0]}` : started.length > 1 ? `runs?flow=${flow.name}` : `flows/${flow.name}`)(),
-            }),
+      act: async () => {
+        if (flow.params.length > 0) return go(`flows/${flow.name}?run`)();
+        const { started } = await start.mutateAsync(flow.name);
+        go(started.length === 1 ? `runs/${started[0]}` : started.length > 1 ? `runs?flow=${flow.name}` : `flows/${flow.name}`)();
+      },
     }));
   const ofRuns = runs.map((row): Entry => ({
     id: row.id,
@@ -142,14 +146,16 @@ function useActions(workspace: string): { here: Entry[]; everywhere: Entry[] } {
     id: action,
     title: VERBS[action],
     detail: shown?.flow,
-    act: () =>
-      act.mutate({ run_id: runId, action }, { onSuccess: (answer) => answer.started?.[0] && navigate(addressOf(workspace, `runs/${answer.started[0]}`)) }),
+    act: async () => {
+      const { started } = await act.mutateAsync({ run_id: runId, action });
+      if (started?.[0]) void navigate(addressOf(workspace, `runs/${started[0]}`));
+    },
   }));
   const everywhere: Entry[] = [
-    { id: "engine", title: automated ? "Stop the engine" : "Start the engine", detail: automated ? "flows start only by hand then" : "flows start by themselves then", act: () => turn.mutate(!automated) },
+    { id: "engine", title: automated ? "Stop the engine" : "Start the engine", detail: automated ? "flows start only by hand then" : "flows start by themselves then", act: () => turn.mutateAsync(!automated) },
     ...(owner?.actions ?? [])
       .filter((action) => action in OWNERSHIP)
-      .map((action): Entry => ({ id: action, title: OWNERSHIP[action] ?? action, detail: owner?.name, act: () => own.mutate(action as never) })),
+      .map((action): Entry => ({ id: action, title: OWNERSHIP[action] ?? action, detail: owner?.name, act: () => own.mutateAsync(action as OwnershipAction) })),
     { id: "scheme", title: `Colours: ${next}`, act: turnScheme },
     { id: "density", title: `Density: ${other}`, act: () => setDensity(other) },
   ];

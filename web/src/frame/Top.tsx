@@ -22,7 +22,7 @@ export function Top({ workspace }: { workspace: string }) {
       <Selector workspace={workspace} />
       <Ownership workspace={workspace} />
       <span className="grow" />
-      <UnstyledButton className="find" onClick={openPalette} aria-label="Find or run">
+      <UnstyledButton className="find" onClick={openPalette}>
         <IconSearch size={14} aria-hidden /> <span>Find or run…</span> <Kbd size="xs">{COMMAND} K</Kbd>
       </UnstyledButton>
       <Engine workspace={workspace} />
@@ -72,7 +72,7 @@ function Engine({ workspace }: { workspace: string }) {
       loading={turn.isPending}
       color={turn.error ? "red" : undefined}
       title={turn.error?.message ?? found.data.trouble ?? (on ? "Flows start by themselves" : "Flows start only by hand")}
-      aria-label={on ? "Stop the engine" : "Start the engine"}
+      aria-pressed={on}
       onClick={() => turn.mutate(!on)}
     >
       {on ? "Engine on" : "Engine off"}
