@@ -227,6 +227,18 @@ def test_the_second_signal_ends_it_at_once(daemons: Daemons, home: Path, workspa
     assert not (home / "daemon.json").exists()
 
 
+@pytest.mark.xfail(not Path("/proc/self/task").exists(), reason="Only Linux names threads there", run=False)
+def test_a_signal_counts_whichever_thread_gets_it(daemons: Daemons, home: Path) -> None:
+    daemon = daemons.start(home)
+
+    def another() -> int | None:
+        threads = {int(name) for name in os.listdir(f"/proc/{daemon.pid}/task")} - {daemon.pid}
+        return min(threads, default=None)
+
+    os.kill(until(another, "it has a thread beside the main one"), signal.SIGTERM)
+    assert daemon.process.wait(SECONDS / 2) == 0
+
+
 def test_open_streams_do_not_keep_it(daemons: Daemons, home: Path, workspace: Any) -> None:
     workspace.module("slow", WAITS)
     daemon = daemons.start(home)

@@ -104,3 +104,31 @@ def test_a_hundred_thousand_runs(desk: Desk, window: Any, measured: Any) -> None
     page.get_by_role("grid", name="Runs").press("End")
     rows.filter(has_text=f"run 0 of {RUNS - 1}").wait_for()
     assert size_of(requests) < MOST_ASKED + MOST_SCROLLED and len(requests.of("/runs?")) < 40
+
+
+def test_a_run_of_a_thousand_steps(desk: Desk, window: Any, measured: Any) -> None:
+    page: Page = window.page
+    requests = Requests(page)
+    steps = page.get_by_role("treegrid", name="Steps")
+    opened = open_page(page, f"{desk.url}/runs/{desk.large.wide}", steps.get_by_text("Part 3", exact=True))
+    scrolled = scroll(page, steps, 40)
+    measured(opened, scrolled)
+    assert scrolled.nodes < MOST_NODES
+    steps.press("End")
+    steps.get_by_text(f"Part {STEPS - 1}", exact=True).wait_for()
+    assert size_of(requests) < MOST_ASKED, requests.of("api/")
+
+
+def test_a_log_of_a_million_lines(desk: Desk, window: Any, measured: Any) -> None:
+    page: Page = window.page
+    requests = Requests(page)
+    log = page.get_by_role("listbox", name="Log lines")
+    opened = open_page(page, f"{desk.url}/runs/{desk.large.long}?tab=logs", log.get_by_role("option").nth(5))
+    log.press("Home")
+    log.get_by_text("line 0:").wait_for()
+    scrolled = scroll(page, log, 60)
+    measured(opened, scrolled)
+    assert scrolled.nodes < MOST_NODES
+    log.press("End")
+    log.get_by_text(f"line {LINES - 1}:").wait_for()
+    assert size_of(requests) < MOST_ASKED + MOST_SCROLLED, requests.of("api/")

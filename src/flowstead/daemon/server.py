@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
 import struct
 import sys
+import threading
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,7 +142,8 @@ class _Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         # Race: it may have been stopped before there was a loop to tell.
         if not self.should_exit:
-            await self._stop.wait()
+            with _woken_by_signals(self._loop):
+                await self._stop.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -156,6 +159,28 @@ class _Server(uvicorn.Server):
             connection.transport.abort()
         for task in list(state.tasks):
             task.cancel()
+
+
+@contextlib.contextmanager
+def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Generator[None]:
+    """Lets the loop of the main thread wake for every signal.
+
+    Race: the system may hand a signal to any thread, but Python's handlers run in the main one, and only once it wakes.
+    """
+    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told, tells = socket.socketpair()
+    with told, tells:
+        told.setblocking(False)
+        tells.setblocking(False)
+        loop.add_reader(told, told.recv, 4096)
+        before = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            loop.remove_reader(told)
 
 
 class _Connection(H11Protocol):
