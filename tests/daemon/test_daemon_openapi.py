@@ -309,6 +309,7 @@ def test_what_a_real_daemon_answers_is_what_it_says(
         answer = served.get(f"/api/v1/pool/{path}", method="POST", body=body, **served.bearer)
         contract.answer("POST", f"/api/v1/pool/{path}", answer.json, answer.status)
     here("GET", "/flows/{name}/environment", name="totals")
+    here("GET", "/environments")
     stream("POST", f"{WORKSPACE}/flows/{{name}}/environment", {}, workspace=key, name="totals")
     ask("GET", "/api/v1/guides")
     ask("GET", "/api/v1/guides/{name}", name="settings")

@@ -64,6 +64,10 @@ class Client:
         """
         return self._transport.stream("POST", f"/flows/{name}/preview", fields)
 
+    def environments(self) -> list[dict[str, Any]]:
+        """What each flow runs in: `[{flow, file, why, provider, digest, error}]`."""
+        return self._transport.request("GET", "/environments", {})["flows"]
+
     def environment(self, flow: str) -> dict[str, Any]:
         """What a flow runs in: `{file, why, considered, provider, requirements, digest, environment, ...}`."""
         return self._transport.request("GET", f"/flows/{flow}/environment", {})

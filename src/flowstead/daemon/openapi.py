@@ -64,6 +64,7 @@ ANSWERS: dict[str, Any] = {
     "hand_over_lease": pool.PoolMember,
     "health": machine.Health,
     "list_environments": environments.Environments,
+    "list_flow_environments": environments.WantedEnvironments,
     "list_files": files.FilePage,
     "list_flows": flows.Flows,
     "list_run_tables": files.RunTables,

@@ -746,6 +746,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workspaces/{workspace}/environments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Which environment each flow of the workspace runs in as its files say now, `{flows}`; none is built for it.
+         * @description Which environment each flow of the workspace runs in as its files say now, `{flows}`; none is built for it.
+         *
+         *     A flow is `{flow, file, why, provider, digest, error}`. Without a `file` it runs in the interpreter that runs Flowstead.
+         */
+        get: operations["list_flow_environments"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workspaces/{workspace}/flows/{name}/environment": {
         parameters: {
             query?: never;
@@ -4529,6 +4551,28 @@ export interface components {
             runs_exact: boolean;
         };
         /**
+         * WantedEnvironment
+         * @description The environment that a flow runs in, by its digest; `error` says why that cannot be told.
+         */
+        WantedEnvironment: {
+            /** Flow */
+            flow: string;
+            /** File */
+            file: string | null;
+            /** Why */
+            why: string | null;
+            /** Provider */
+            provider: ("uv" | "conda") | null;
+            /** Digest */
+            digest: string | null;
+            error: components["schemas"]["Error"] | null;
+        };
+        /** WantedEnvironments */
+        WantedEnvironments: {
+            /** Flows */
+            flows: components["schemas"]["WantedEnvironment"][];
+        };
+        /**
          * Warning
          * @description What is right in a flow's code and will still go wrong when it runs.
          */
@@ -6884,6 +6928,50 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["SourcePage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
+    list_flow_environments: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example flights-9f1c2a7be011 */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "flows": [
+                     *         {
+                     *           "flow": "totals",
+                     *           "file": "requirements.txt",
+                     *           "why": "requirements.txt of the workspace lists 1 requirement.",
+                     *           "provider": "uv",
+                     *           "digest": "3f2a9c0d41be77a0c1f5e60b8a94d21f",
+                     *           "error": null
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["WantedEnvironments"];
                 };
             };
             400: components["responses"]["BadRequest"];

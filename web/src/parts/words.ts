@@ -62,3 +62,11 @@ export function middle(text: string, most: number): string {
   const start = Math.floor(most / 3);
   return text.length <= most ? text : `${text.slice(0, start)}…${text.slice(start + 1 - most)}`;
 }
+
+/** A size as people say it: 812 B, 3.4 MB. */
+export function bytes(size: number): string {
+  if (size < 1000) return `${size} B`;
+  const power = Math.min(4, Math.floor(Math.log10(size) / 3));
+  const value = size / 1000 ** power;
+  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${["B", "kB", "MB", "GB", "TB"][power]}`;
+}

@@ -9,14 +9,40 @@ from typing import TYPE_CHECKING, Any
 from flowstead.daemon.routes.environments import environment_shape, progress_shape
 from flowstead.daemon.routes.route import SECONDS_BETWEEN_HEARTBEATS, Route
 from flowstead.daemon.workspace_host import WorkspaceHost
-from flowstead.model.errors import EnvironmentUnusable
+from flowstead.model.errors import EnvironmentUnusable, FlowsteadError
 
 if TYPE_CHECKING:
+    from flowstead.catalog import CatalogEntry
     from flowstead.engine.flow_environments import Found
     from flowstead.environments.building import Build
     from flowstead.environments.declaration import Progress
 
 KERNEL_PACKAGES = ("ipykernel",)
+
+
+def list_flow_environments(host: WorkspaceHost) -> dict[str, Any]:
+    """Which environment each flow of the workspace runs in as its files say now, `{flows}`; none is built for it.
+
+    A flow is `{flow, file, why, provider, digest, error}`. Without a `file` it runs in what runs Flowstead itself.
+    """
+    return {"flows": [_wanted(host, entry) for entry in host.catalog.entries_within()]}
+
+
+def _wanted(host: WorkspaceHost, entry: CatalogEntry) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(("file", "why", "provider", "digest", "error"))
+    try:
+        source = entry.path.read_bytes()
+        decision = host.environments.decide(entry.path, source)
+        row["why"] = decision.why
+        if decision.declaration is not None:
+            row |= {"file": decision.declaration.file, "provider": decision.declaration.provider}
+            wanted = host.environments.find(entry.path, source).wanted
+            row["digest"] = None if wanted is None else wanted.digest
+    except FlowsteadError as error:
+        row["error"] = error.as_dict()
+    except OSError as error:
+        row["error"] = FlowsteadError(f"{entry.path.name} cannot be read: {error.strerror}.").as_dict()
+    return {"flow": entry.name, **row}
 
 
 def show_environment(host: WorkspaceHost, name: str) -> dict[str, Any]:
@@ -89,6 +115,7 @@ def _prepared(host: WorkspaceHost, found: Found) -> Iterator[dict[str, Any] | No
 
 
 ROUTES = (
+    Route("GET", "/environments", list_flow_environments),
     Route("GET", "/flows/{name}/environment", show_environment),
     Route("POST", "/flows/{name}/environment", prepare_environment, streams=True),
 )

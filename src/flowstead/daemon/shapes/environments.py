@@ -95,6 +95,21 @@ class FlowEnvironment(TypedDict):
     environment: Environment | None
 
 
+class WantedEnvironment(TypedDict):
+    """The environment that a flow runs in, by its digest; `error` says why that cannot be told."""
+
+    flow: str
+    file: str | None
+    why: str | None
+    provider: Literal["uv", "conda"] | None
+    digest: str | None
+    error: Error | None
+
+
+class WantedEnvironments(TypedDict):
+    flows: list[WantedEnvironment]
+
+
 class Ready(TypedDict):
     python: str
     digest: str | None
