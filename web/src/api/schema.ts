@@ -757,7 +757,7 @@ export interface paths {
          * Which environment each flow of the workspace runs in as its files say now, `{flows}`; none is built for it.
          * @description Which environment each flow of the workspace runs in as its files say now, `{flows}`; none is built for it.
          *
-         *     A flow is `{flow, file, why, provider, digest, error}`. Without a `file` it runs in the interpreter that runs Flowstead.
+         *     A flow is `{flow, file, why, provider, digest, error}`. Without a `file` it runs in what runs Flowstead itself.
          */
         get: operations["list_flow_environments"];
         put?: never;
