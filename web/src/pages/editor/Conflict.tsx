@@ -19,7 +19,7 @@ export function Conflict({ file, path, onClose }: { file: OpenFile; path: string
     onClose();
   };
   return (
-    <Modal opened onClose={onClose} size="90%" title={`${path} was changed by somebody else`} closeButtonProps={{ "aria-label": "Close" }}>
+    <Modal opened onClose={onClose} size="90%" title={`${path} was changed by somebody else`}>
       <div style={{ display: "grid", gap: 12 }}>
         <Text size="sm">
           On the left is what is on the disk now, saved <Ago at={onDisk.modified_at} />. On the right is yours: edit it, and take over
@@ -78,7 +78,7 @@ export function Kept({ file, language }: { file: OpenFile; language: Language })
         Forget it
       </Button>
       {open && (
-        <Modal opened onClose={() => setOpen(false)} size="90%" title={`${name}, and what is in the editor`} closeButtonProps={{ "aria-label": "Close" }}>
+        <Modal opened onClose={() => setOpen(false)} size="90%" title={`${name}, and what is in the editor`}>
           <CodeDiff
             before={asText(aside)}
             after={asText(body)}

@@ -1,7 +1,6 @@
 import { Button, Group, Text } from "@mantine/core";
 import { useEffect, useMemo, useRef, useState } from "react";
-import { Link, useNavigate } from "react-router";
-import { useStart } from "../../api/queries";
+import { Link } from "react-router";
 import { CodeEditor, type EditorHandle } from "../../parts/code/CodeEditor";
 import { languageOf } from "../../parts/code/language";
 import { Ago } from "../../parts/Times";
@@ -11,7 +10,8 @@ import { Delete, Rename } from "./FileDialogs";
 import { AUTHORING } from "./names";
 import { Notebook, type NotebookHandle } from "./Notebook";
 import { Problems } from "./Problems";
-import { type Diagnostic } from "./queries";
+import type { Diagnostic } from "./queries";
+import { Run } from "./Run";
 import { type OpenFile, useOpenFile } from "./useOpenFile";
 
 interface DocumentProps {
@@ -131,37 +131,5 @@ function Head({ workspace, file, readOnly, actions, onSave, onDialog }: HeadProp
         )}
       </Group>
     </header>
-  );
-}
-
-/** Starts the flow as it is on the disk. */
-function Run({ workspace, flow, file }: { workspace: string; flow: string; file: OpenFile }) {
-  const navigate = useNavigate();
-  const start = useStart(workspace);
-  const broken = file.diagnostics.some((each) => each.severity === "error");
-  const reason = file.draft ? "Save it first: what is on the disk runs" : broken ? "It has to be read without an error first" : undefined;
-  return (
-    <>
-      {start.error && (
-        <Text size="xs" className="state-failed" role="alert">
-          {start.error.message}
-        </Text>
-      )}
-      <Button
-        size="compact-sm"
-        variant="light"
-        disabled={reason !== undefined}
-        title={reason}
-        loading={start.isPending}
-        onClick={() =>
-          start.mutate(flow, {
-            onSuccess: ({ started }) =>
-              navigate(started.length === 1 ? `/w/${workspace}/runs/${started[0]}` : `/w/${workspace}/runs?flow=${flow}`),
-          })
-        }
-      >
-        Run
-      </Button>
-    </>
   );
 }

@@ -35,7 +35,7 @@ export function Rename({ workspace, file, onClose }: DialogProps) {
     if (name.trim() && to !== file.path) act.mutate();
   };
   return (
-    <Modal opened onClose={onClose} title={`Rename ${file.path}`} closeButtonProps={{ "aria-label": "Close" }}>
+    <Modal opened onClose={onClose} title={`Rename ${file.path}`}>
       <form onSubmit={submit} style={{ display: "grid", gap: 12 }}>
         <TextInput label="Name" size="xs" data-autofocus value={name} onChange={(event) => setName(event.currentTarget.value)} />
         <Text size="xs" className="quiet mono">{to}</Text>
@@ -70,7 +70,7 @@ export function Delete({ workspace, file, onClose }: DialogProps) {
     },
   });
   return (
-    <Modal opened onClose={onClose} title={`Delete ${file.path}?`} closeButtonProps={{ "aria-label": "Close" }}>
+    <Modal opened onClose={onClose} title={`Delete ${file.path}?`}>
       <div style={{ display: "grid", gap: 12 }}>
         <Text size="sm">
           {file.flow

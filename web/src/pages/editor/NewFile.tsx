@@ -37,7 +37,7 @@ export function NewFile({ workspace, opened, onClose }: { workspace: string; ope
     if (stem) make.mutate();
   };
   return (
-    <Modal opened={opened} onClose={onClose} title="New file" closeButtonProps={{ "aria-label": "Close" }}>
+    <Modal opened={opened} onClose={onClose} title="New file">
       <form onSubmit={submit} style={{ display: "grid", gap: 12 }}>
         <SegmentedControl
           aria-label="Kind"

@@ -21,7 +21,7 @@ export function Collect({ rows, name, onClose }: CollectProps) {
   const going = collect.data?.collected ?? look.data?.collected ?? [];
   const freed = going.reduce((sum, each) => sum + each.size, 0);
   return (
-    <Modal opened onClose={onClose} size="lg" title="Tidy up environments" closeButtonProps={{ "aria-label": "Close" }}>
+    <Modal opened onClose={onClose} size="lg" title="Tidy up environments">
       <div style={{ display: "grid", gap: 12 }}>
         {(look.error ?? collect.error) && <Trouble error={(look.error ?? collect.error) as Error} />}
         {look.data && going.length === 0 && !collect.data && (

@@ -137,7 +137,7 @@ function Remove({ environment, flows, onClose }: { environment: Environment; flo
   const remove = useRemove();
   const navigate = useNavigate();
   return (
-    <Modal opened onClose={onClose} title="Remove this environment?" closeButtonProps={{ "aria-label": "Close" }}>
+    <Modal opened onClose={onClose} title="Remove this environment?">
       <div style={{ display: "grid", gap: 12 }}>
         <Text size="sm">
           {flows.length > 0

@@ -109,6 +109,7 @@ export default function Environments() {
 
 /** What people know an environment by: who runs in it, else what it was asked to hold. */
 function named(row: Environment, { flows, pools }: { flows: string[]; pools: string[] }): string {
+  if (flows.length + pools.length === 0 && row.manifest.file === "settings.toml") return `the ${row.provider} pool`;
   const users = [...flows, ...pools.map((kind) => `the ${kind} pool`)];
   if (users.length > 0) return users.length > 3 ? `${users.slice(0, 3).join(", ")} and ${users.length - 3} more` : users.join(", ");
   const asked = ((row.manifest.requirements as [string, boolean][] | undefined) ?? []).map(([text]) => text);

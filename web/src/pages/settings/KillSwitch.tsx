@@ -65,7 +65,7 @@ function StopWorkspace({ workspace: { workspace, name, path }, onClose }: { work
   });
   if (kill.data)
     return (
-      <Modal opened onClose={onClose} title={`${name} is stopped`} closeButtonProps={{ "aria-label": "Close" }}>
+      <Modal opened onClose={onClose} title={`${name} is stopped`}>
         <div className="kill-dialog">
           <Text size="sm" role="status">
             {count(kill.data.workers, "worker")} ended.{" "}
@@ -84,7 +84,7 @@ function StopWorkspace({ workspace: { workspace, name, path }, onClose }: { work
       </Modal>
     );
   return (
-    <Modal opened onClose={onClose} title={`Stop everything in ${name}?`} closeButtonProps={{ "aria-label": "Close" }}>
+    <Modal opened onClose={onClose} title={`Stop everything in ${name}?`}>
       <div className="kill-dialog">
         <Loss workspaces={[{ workspace, name }]} />
         <TextInput size="xs" data-autofocus label={`Type ${name} to go on`} value={typed} onChange={(event) => setTyped(event.currentTarget.value)} />
@@ -103,7 +103,7 @@ function StopDaemon({ known, onClose }: { known: Workspace[]; onClose: () => voi
   const [sure, setSure] = useState(false);
   const stop = useMutation({ mutationFn: () => take(api.POST("/api/v1/daemon/stop")) });
   return (
-    <Modal opened onClose={onClose} title="Stop the daemon?" closeButtonProps={{ "aria-label": "Close" }}>
+    <Modal opened onClose={onClose} title="Stop the daemon?">
       <div className="kill-dialog">
         {stop.data ? (
           <Text size="sm" role="status">

@@ -2,9 +2,10 @@ import { Button, Select, TagsInput, Text, TextInput } from "@mantine/core";
 import { type FormEvent, useState } from "react";
 import { type Setting, useChange, type Value } from "./queries";
 
-const EFFECTS = {
-  workspace: "Counts once the workspace is opened anew.",
-  daemon: "Counts once the daemon is started anew.",
+/** When a change counts. */
+export const EFFECTS = {
+  workspace: "once the workspace is opened anew",
+  daemon: "once the daemon is started anew",
 } as const;
 
 /** One setting: what it does, what it is, who said so, and changing it in place. */
@@ -33,7 +34,7 @@ export function Row({ setting }: { setting: Setting }) {
         )}
         {change.isSuccess && (
           <Text size="xs" className="quiet" role="status">
-            Saved. {EFFECTS[setting.effect]}
+            Saved. It counts {EFFECTS[setting.effect]}.
           </Text>
         )}
       </div>
@@ -54,7 +55,6 @@ export function Row({ setting }: { setting: Setting }) {
           </Button>
         )}
         {fixed && <span className="quiet">It comes before the file: unset it to change this here.</span>}
-        {!change.isSuccess && !fixed && <span className="quiet">{EFFECTS[setting.effect]}</span>}
       </div>
     </div>
   );

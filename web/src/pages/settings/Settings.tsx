@@ -5,7 +5,7 @@ import { useSearchParams } from "react-router";
 import { Empty, Trouble } from "../../parts/Trouble";
 import { KillSwitch } from "./KillSwitch";
 import { type Setting, settings } from "./queries";
-import { Row } from "./Row";
+import { EFFECTS, Row } from "./Row";
 
 const TOPICS: { title: string; about: string; has: (name: string) => boolean }[] = [
   { title: "Keeping", about: "How long runs are remembered.", has: (name) => name.startsWith("retention_") },
@@ -78,10 +78,14 @@ export default function Settings() {
 }
 
 function Topic({ title, rows }: { title: string; rows: Setting[] }) {
+  const effects = [...new Set(rows.map((each) => each.effect))];
   return (
     <section className="panel" aria-label={title}>
       <h2>
         {title} <span className="quiet">{TOPICS.find((topic) => topic.title === title)?.about}</span>
+        <span className="quiet settings-effect">
+          {effects.map((effect) => `Changes count ${EFFECTS[effect]}.`)}
+        </span>
       </h2>
       {rows.map((each) => (
         <Row key={each.name} setting={each} />
