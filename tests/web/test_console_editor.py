@@ -51,13 +51,13 @@ def test_a_mistake_shows_in_the_margin_and_saving_mends_it(console: Any, workspa
     page = opened(window, MODULE)
     page.get_by_text("No problems").wait_for()
     before = module.read_text()
-    typed_at_end(page, MODULE, "\nFARES = pl.DataFrame()\n")
+    typed_at_end(page, MODULE, "FARES = pl.DataFrame()")
     problem = page.get_by_role("region", name="Problems").get_by_role("button", name=re.compile("name 'pl' is not defined"))
     problem.wait_for()
     page.locator(".cm-lint-marker-error").wait_for()
     page.get_by_text("● not saved").wait_for()
     assert module.read_text() == before, "nothing is saved before somebody says so"
-    assert page.get_by_role("button", name="Run").is_disabled()
+    assert page.get_by_role("button", name="Run", exact=True).is_disabled()
     # The list leads to the line.
     problem.click()
     page.keyboard.press("Home")
@@ -66,8 +66,8 @@ def test_a_mistake_shows_in_the_margin_and_saving_mends_it(console: Any, workspa
     page.get_by_text("No problems").wait_for()
     page.keyboard.press("Control+s")
     page.get_by_text(re.compile("^saved")).wait_for()
-    assert module.read_text() == before + "\nFARES = 3\n"
-    page.get_by_role("button", name="Run").click()
+    assert module.read_text() == before + "FARES = 3"
+    page.get_by_role("button", name="Run", exact=True).click()
     page.wait_for_url(re.compile("/runs/r_"))
     assert window.told == []
 

@@ -1,4 +1,4 @@
-import { createTheme, Modal, type MantineColorsTuple } from "@mantine/core";
+import { createTheme, defaultVariantColorsResolver, Modal, type MantineColorsTuple } from "@mantine/core";
 
 /** The one accent: what can be acted on. Colours of states are in console.css. */
 const teal: MantineColorsTuple = [
@@ -23,7 +23,11 @@ export const theme = createTheme({
   defaultRadius: "sm",
   headings: { fontWeight: "600", sizes: { h1: { fontSize: "20px" }, h2: { fontSize: "16px" } } },
   respectReducedMotion: true,
-  autoContrast: true,
+  // Filled means a dark ground in light and a light one in dark, so what is written on it is a variable too: console.css.
+  variantColorResolver: (input) => {
+    const colours = defaultVariantColorsResolver(input);
+    return input.variant === "filled" ? { ...colours, color: "var(--on-filled)" } : colours;
+  },
   components: {
     // Only the page inside the frame scrolls, so there is nothing to lock; the lock would write styles without a nonce.
     Modal: Modal.extend({ defaultProps: { lockScroll: false, transitionProps: { duration: 100 }, closeButtonProps: { "aria-label": "Close" } } }),
