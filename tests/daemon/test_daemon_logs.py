@@ -16,8 +16,8 @@ from looking import Looking
 from flowstead.engine import log_index, log_windows
 from flowstead.engine.lines import encode
 from flowstead.engine.log_index import BLOCK, INDEX_NAME, INDEXES
-from flowstead.engine.log_windows import LineFilter, find_lines, read_window
-from flowstead.engine.runlog import NAME, RunLog
+from flowstead.engine.log_windows import LineFilter, find_lines, position_after, read_window
+from flowstead.engine.runlog import NAME, RunLog, lines_from
 from flowstead.model.errors import NotFound, RunNotFound, UsageError
 
 
@@ -52,6 +52,13 @@ def test_a_window_anywhere_has_the_lines_that_stand_there(long: Path) -> None:
         assert window.total == 30_000 and window.exact
     assert numbers(read_window(long, -3, 50)) == [29_997, 29_998, 29_999]
     assert numbers(read_window(long, -99_999, 2)) == [0, 1]
+
+
+def test_whoever_follows_a_log_from_a_line_on_reads_no_line_before_it(long: Path) -> None:
+    for seq in (0, 1, 12_345, 29_999, 30_000, 99_999):
+        following = [orjson.loads(text)["seq"] for text, _ in lines_from(long, position_after(long, seq))]
+        assert following == list(range(min(seq, 30_000) + 1, 30_001))
+    assert position_after(long.parent, 7) == 0
 
 
 def test_a_window_reads_what_it_shows_and_not_the_log(long: Path, monkeypatch: pytest.MonkeyPatch) -> None:

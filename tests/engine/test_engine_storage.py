@@ -284,3 +284,30 @@ def test_a_log_is_followed_to_its_last_line(bench, workspace):
             (run_id,) = client.start("sound", new=True)["started"]
             lines = [line for line in client.log(run_id, follow=True) if line]
             assert lines[-1]["event"] == "run.finished"
+
+
+def test_what_a_step_prints_is_in_the_log_while_it_works(bench, workspace):
+    workspace.module(
+        "patient",
+        """
+        import time
+        from pathlib import Path
+
+        from flowstead import Flow
+
+        def build():
+            return Flow("Tests").step(wait)
+
+        def wait(context):
+            print("waiting")
+            while not (Path(__file__).parent.parent / "go").exists():
+                time.sleep(0.01)
+        """,
+    )
+    with Client(embedded(bench.root, command="test")) as client:
+        (run_id,) = client.start("patient", new=True)["started"]
+        for line in client.log(run_id, follow=True):
+            if line and line["message"] == "waiting":
+                assert client.run(run_id)["status"] == "running"
+                workspace.file("go")
+        assert (workspace.root / "go").exists()

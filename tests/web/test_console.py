@@ -35,7 +35,7 @@ def test_a_flow_is_run_and_watched(console: Any, workspace: Any) -> None:
     page.get_by_text("the sum is 6").wait_for()
     page.get_by_role("log").get_by_text("three of them").wait_for()
     # A step that is chosen leaves only its lines.
-    page.get_by_role("button", name="Add").click()
+    page.get_by_role("row", name="Add").click()
     page.get_by_role("log").get_by_text("three of them").wait_for(state="detached")
     page.get_by_role("link", name="Runs").click()
     page.get_by_role("row", name=re.compile("succeeded.*Sums")).wait_for()
@@ -54,7 +54,7 @@ def test_a_failure_shows_its_line_and_a_retry_leads_to_the_new_run(console: Any,
     assert page.get_by_role("button", name="Cancel").count() == 0
     workspace.module("sums", SUMS.replace("DIVISOR", "2"))
     failed = page.url
-    page.get_by_role("button", name="Retry").click()
+    page.get_by_role("button", name="Retry from Add").first.click()
     page.wait_for_url(lambda url: "/runs/r_" in url and url != failed)
     page.get_by_text("the sum is 3").wait_for()
 

@@ -118,6 +118,19 @@ def read_window(folder: Path, start: int, limit: int) -> Window:
         return Window(entries, first, first + whole.count(b"\n"), index.total, index.complete)
 
 
+def position_after(folder: Path, seq: int) -> int:
+    """A position in a log that no line whose `seq` is above comes before: at most one line each has a number."""
+    if seq <= 0:
+        return 0
+    with _opened(folder, SECONDS_TO_LOOK) as log:
+        if log is None:
+            return 0
+        file, index = log
+        if not index.complete and seq > index.total:
+            index.refresh(file)
+        return index.offset(file, seq)
+
+
 def find_lines(
     folder: Path,
     wanted: LineFilter,

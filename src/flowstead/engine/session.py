@@ -139,6 +139,7 @@ class Session:
             log.add("run.started", begun, data=data)
             if self._first_step_begun:
                 self._say_started(0, 1, None)
+            log.flush()
 
     def _absolute(self, source_root: str) -> str:
         return str(self._dispatcher.layout.root_path(source_root))
@@ -177,7 +178,9 @@ class Session:
     def on_output(self, data: bytes) -> None:
         with self._lock:
             if not self.ended:
-                self._open_log().add_output(data, self._step_name(self._step))
+                log = self._open_log()
+                log.add_output(data, self._step_name(self._step))
+                log.flush()  # a step may have nothing more to say for hours
 
     def on_frames(self, frames: list[dict[str, Any]]) -> None:
         """Commits what the frames say in one transaction, answers them, then writes the log."""

@@ -11,6 +11,7 @@ import orjson
 from flowstead.daemon.routes.route import SECONDS_BETWEEN_HEARTBEATS, Route
 from flowstead.daemon.workspace_host import WorkspaceHost
 from flowstead.engine.inbox import Inbox
+from flowstead.engine.log_windows import position_after
 from flowstead.engine.retrying import retry, retry_each
 from flowstead.engine.runlog import lines_from
 from flowstead.ledger.pages import SECONDS_TO_LOOK, RunFilters, count_runs, find_runs
@@ -122,7 +123,7 @@ def read_log(
     """
     full_id = host.reader.run_id(run_id)
     folder = host.layout.run_folder(full_id)
-    last, patience, position = "", 4 if follow else 0, 0
+    last, patience, position = "", 4 if follow else 0, position_after(folder, after)
     while True:
         ended = not follow or host.as_seen([host.reader.run(full_id)])[0].status in (*ENDED, "interrupted")
         for line, end in lines_from(folder, position):

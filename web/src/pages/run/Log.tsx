@@ -1,72 +1,133 @@
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useRef, useState } from "react";
-import type { LogLine } from "../../api/client";
+import { useMutation } from "@tanstack/react-query";
+import { type Ref, useMemo, useState } from "react";
+import type { Run } from "../../api/client";
+import { Trouble } from "../../parts/Trouble";
+import { count } from "../../parts/words";
+import type { Look } from "./address";
+import { LogBar } from "./LogBar";
+import { LogDetail } from "./LogDetail";
+import { matches, nearest, read, useExtent, useFoundLines, useWholeLog, type Wanted } from "./logLines";
+import { useTail } from "./logTail";
+import { asText, type Chosen, LogView } from "./LogView";
+import { isOpen } from "./queries";
 
-/** A run's log, as it comes; `step` shows the lines of one step. Keeps to the end while it stands there. */
-export function Log({ workspace, runId, step }: { workspace: string; runId: string; step: string | null }) {
-  const [lines, setLines] = useState<LogLine[]>([]);
-  const view = useRef<HTMLDivElement>(null);
-  const atEnd = useRef(true);
+interface LogProps {
+  workspace: string;
+  run: Run;
+  look: Look;
+  onLook: (change: Partial<Look>) => void;
+  /** The field that is searched with. */
+  field: Ref<HTMLInputElement>;
+}
 
-  useEffect(() => {
-    setLines([]);
-    let waiting: LogLine[] = [];
-    const source = new EventSource(`/api/v1/workspaces/${workspace}/runs/${runId}/log?follow=true`);
-    source.addEventListener("item", (item) => waiting.push(JSON.parse(item.data) as LogLine));
-    source.addEventListener("end", () => source.close());
-    source.addEventListener("failure", () => source.close());
-    const flush = window.setInterval(() => {
-      if (waiting.length === 0) return;
-      const more = waiting;
-      waiting = [];
-      setLines((known) => known.concat(more));
-    }, 100);
-    return () => {
-      source.close();
-      window.clearInterval(flush);
-    };
-  }, [workspace, runId]);
+const MOST_COPIED = 50_000;
 
-  const shown = step === null ? lines : lines.filter((line) => line.context.step === step);
-  const rows = useVirtualizer({
-    count: shown.length,
-    getScrollElement: () => view.current,
-    estimateSize: () => 18,
-    overscan: 30,
+/** A run's log: as much of it as is seen, what is looked for in it, and what comes to it. */
+export function Log(props: LogProps) {
+  const extent = useExtent(props.workspace, props.run.id);
+  if (extent.error) return <Trouble error={extent.error} />;
+  return extent.data ? <OpenLog {...props} extent={extent.data} /> : null;
+}
+
+function OpenLog({ workspace, run, look, onLook, field, extent }: LogProps & { extent: { total: number; seq: number } }) {
+  const tail = useTail(workspace, run.id, isOpen(run), extent);
+  const [follow, setFollow] = useState(tail.live && look.line === null);
+  const [fromEnd, setFromEnd] = useState(tail.live);
+  const { step, level, text } = look;
+  const wanted = useMemo<Wanted>(() => ({ step, level, text }), [step, level, text]);
+  const narrowed = step !== null || level !== null || text !== "";
+  const filtered = narrowed && !look.context;
+  const whole = useWholeLog(workspace, run.id, tail, !filtered);
+  const found = useFoundLines(workspace, run.id, wanted, tail, fromEnd, filtered);
+  const lines = filtered ? found : whole;
+
+  const [chosen, setChosen] = useState<Chosen | null>(look.line === null ? null : { from: look.line, to: look.line });
+  const [target, setTarget] = useState(look.line === null ? null : { line: look.line });
+  const choose = (number: number, extend = false) => {
+    setChosen((before) => ({ from: extend && before ? before.from : number, to: number }));
+    setFollow(false);
+  };
+  const show = (number: number) => {
+    choose(number);
+    setTarget({ line: number });
+  };
+
+  const jump = useMutation({
+    mutationFn: async (backward: boolean) => {
+      const here = chosen?.to;
+      if (filtered) {
+        const index = here === undefined ? (backward ? lines.count : -1) : lines.indexOf(here);
+        return lines.line(index + (backward ? -1 : 1)) ?? null;
+      }
+      const start = here === undefined ? (backward ? tail.end : 0) : backward ? here : here + 1;
+      return nearest(workspace, run.id, wanted, start, backward);
+    },
+    onSuccess: (line) => line && show(line.line),
   });
-  useEffect(() => {
-    if (atEnd.current && shown.length > 0) rows.scrollToIndex(shown.length - 1, { align: "end" });
-  }, [shown.length, rows]);
+  const copy = useMutation({
+    mutationFn: async ({ from, to }: Chosen) => {
+      const [first, last] = [Math.min(from, to), Math.max(from, to)];
+      const all = filtered
+        ? Array.from({ length: lines.indexOf(last) - lines.indexOf(first) + 1 }, (_, index) => lines.line(lines.indexOf(first) + index))
+        : await read(workspace, run.id, first, Math.min(last - first + 1, MOST_COPIED));
+      await navigator.clipboard.writeText(all.map((line) => line && asText(line)).join("\n"));
+      return all.length;
+    },
+  });
+  const detail = chosen ? lines.line(lines.indexOf(chosen.to)) : undefined;
 
   return (
-    <div
-      ref={view}
-      className="log"
-      role="log"
-      aria-label="Log lines"
-      tabIndex={0}
-      onScroll={(event) => {
-        const { scrollTop, scrollHeight, clientHeight } = event.currentTarget;
-        atEnd.current = scrollHeight - scrollTop - clientHeight < 24;
-      }}
-    >
-      <div style={{ height: rows.getTotalSize(), position: "relative" }}>
-        {rows.getVirtualItems().map((item) => {
-          const line = shown[item.index];
-          if (!line) return null;
-          return (
-            <div
-              key={item.key}
-              className={`line ${line.level}`}
-              style={{ position: "absolute", top: item.start, left: 0, minWidth: "100%" }}
-            >
-              <span className="quiet">{line.timestamp.slice(11, 23)}</span>
-              <span className="quiet">{String(line.context.step ?? "")}</span>
-              <span>{line.message}</span>
-            </div>
-          );
-        })}
-      </div>
-    </div>
+    <section className="run-log" role="log" aria-live="off" aria-label="Log">
+      <LogBar
+        workspace={workspace}
+        run={run}
+        look={look}
+        onLook={onLook}
+        field={field}
+        narrowed={narrowed}
+        onJump={narrowed ? jump.mutate : null}
+        live={tail.live}
+        follow={follow}
+        onFollow={setFollow}
+        onCopy={chosen ? () => copy.mutate(chosen) : null}
+      />
+      {lines.error && <Trouble error={lines.error} />}
+      <LogView
+        lines={lines}
+        live={tail.live}
+        follow={follow}
+        onFollow={setFollow}
+        chosen={chosen}
+        onChoose={choose}
+        onLeave={() => setChosen(null)}
+        onCopy={() => chosen && copy.mutate(chosen)}
+        onJump={(backward) => narrowed && jump.mutate(backward)}
+        onOpen={(number) => {
+          onLook({ context: true, line: number });
+          show(number);
+        }}
+        onEnd={(end) => setFromEnd(end)}
+        target={target}
+        text={text}
+        steps={step === null || look.context ? run.steps : null}
+        faint={look.context && narrowed ? (line) => !matches(line, wanted) : null}
+      />
+      {detail && chosen && detail.line === chosen.to && (
+        <LogDetail
+          line={detail}
+          onContext={filtered ? () => { onLook({ context: true, line: detail.line }); show(detail.line); } : null}
+          onClose={() => setChosen(null)}
+        />
+      )}
+      <p className="log-foot quiet small" role="status">
+        {filtered ? `${lines.count.toLocaleString()}${lines.ahead > 0 ? "+" : ""} of ${count(tail.end, "line")}` : count(tail.end, "line")}
+        {lines.loading && lines.ahead > 0 && ` · looked through ${Math.floor(100 * (1 - lines.ahead))} %`}
+        {filtered && lines.count === 0 && !lines.loading && lines.ahead === 0 && " · nothing in the log fits"}
+        {jump.data === null && !jump.isPending && " · no further match"}
+        {copy.data !== undefined && !copy.isPending && ` · ${count(copy.data, "line")} copied`}
+        {copy.error && ` · not copied: ${copy.error.message}`}
+        {tail.live && " · live"}
+      </p>
+    </section>
   );
 }

@@ -1,164 +1,122 @@
-import { Button, Code, Group, Loader, Text, Title } from "@mantine/core";
+import { Tabs } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { useState } from "react";
-import { useNavigate, useParams } from "react-router";
+import { type KeyboardEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { useParams } from "react-router";
 import type { Run } from "../../api/client";
-import { run, useAction } from "../../api/queries";
-import { Log } from "./Log";
+import { run } from "../../api/queries";
 import { State } from "../../parts/State";
-import { Ago, Took } from "../../parts/Times";
 import { Trouble } from "../../parts/Trouble";
-import { shortId } from "../../parts/words";
+import { TABS, type Tab, useLook } from "./address";
+import { DataTab } from "./DataTab";
+import { DetailsTab } from "./DetailsTab";
+import { ErrorTab } from "./ErrorTab";
+import { Heading } from "./Heading";
+import { Log } from "./Log";
+import { ReportTab } from "./ReportTab";
+import { Timeline } from "./Timeline";
+import "./run.css";
 
-const VERBS = { cancel: "Cancel", retry: "Retry", resume: "Resume" } as const;
+const NAMES: Record<Tab, string> = { logs: "Logs", data: "Data", error: "Error", report: "Report", details: "Details" };
+/** The keys that open a tab, while the page has the focus. */
+const KEYS: Record<string, Tab> = { l: "logs", d: "data", e: "error", r: "report", i: "details" };
 
-/** One run: its steps in time, and its log beside them. */
+/** One run: its steps in time, and beside them whatever is known of it, or of the chosen step. */
 export default function RunPage() {
   const { workspace = "", run: runId = "" } = useParams();
   const found = useQuery(run(workspace, runId));
-  const [step, setStep] = useState<string | null>(null);
-  if (found.error) return <Trouble error={found.error} />;
-  if (!found.data) return <Loader size="sm" />;
-  const row = found.data;
+  if (found.error && !found.data) return <Trouble error={found.error} />;
+  return found.data ? <Shown key={found.data.id} workspace={workspace} row={found.data} /> : null;
+}
+
+function Shown({ workspace, row }: { workspace: string; row: Run }) {
+  const [look, setLook] = useLook();
+  // Where a run that failed is opened, its error is; one that fails while it is watched moves nothing away.
+  const [first] = useState<Tab>(row.error && look.line === null && look.text === "" ? "error" : "logs");
+  const tab = look.tab ?? first;
+  const page = useRef<HTMLDivElement>(null);
+  const field = useRef<HTMLInputElement>(null);
+  const [finding, setFinding] = useState(0);
+  // Before anything is drawn: the next key is meant for this page.
+  useLayoutEffect(() => {
+    if (document.activeElement === document.body) page.current?.focus({ preventScroll: true });
+  }, []);
+  useEffect(() => {
+    if (finding) field.current?.focus();
+  }, [finding]);
+
+  const step = row.steps.find((each) => each.name === look.step);
+  const choose = (name: string | null, item: number | null) =>
+    setLook({ step: name, item, line: null, ...(item !== null ? { tab: "error" as const } : {}) });
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target instanceof HTMLInputElement) return;
+    const wanted = KEYS[event.key];
+    if (wanted) setLook({ tab: wanted });
+    else if (event.key === "/") {
+      setLook({ tab: "logs" });
+      setFinding((count) => count + 1);
+    } else return;
+    event.preventDefault();
+  };
+  const common = { workspace, run: row, step };
   return (
-    <div style={{ display: "grid", gap: 12 }}>
-      <Group justify="space-between" align="flex-start">
-        <div>
-          <Title order={1}>
-            <State bare status={row.status} /> {row.flow}
-          </Title>
-          <Text size="sm" className="quiet">
-            <State status={row.status} /> · {row.trigger} <Ago at={row.queued_at} />
-            {row.started_at && (
-              <>
-                {" · took "}
-                <Took from={row.started_at} to={row.finished_at} />
-              </>
+    <div ref={page} className="run" tabIndex={-1} onKeyDown={onKeyDown}>
+      <Heading {...common} onError={() => setLook({ tab: "error", step: null, item: null })} />
+      <div className="run-columns">
+        <section className="panel run-left" aria-label="Timeline">
+          <Timeline workspace={workspace} run={row} step={look.step} item={look.item} onChoose={choose} />
+        </section>
+        <Tabs
+          className="panel run-right"
+          value={tab}
+          onChange={(value) => setLook({ tab: TABS.find((each) => each === value) ?? null })}
+          keepMounted={false}
+        >
+          <Tabs.List aria-label="About this run">
+            {TABS.map((each) => (
+              <Tabs.Tab key={each} value={each}>
+                {NAMES[each]}
+                <Mark tab={each} row={row} />
+              </Tabs.Tab>
+            ))}
+            {step && (
+              <button type="button" className="plain run-chosen" title="Show all steps (Escape)" onClick={() => choose(null, null)}>
+                {step.label}
+                {look.item !== null && `, item ${look.item}`} ✕
+              </button>
             )}
-            {row.attempt > 1 && ` · attempt ${row.attempt}`} · <span className="mono">{shortId(row.id)}</span>
-          </Text>
-        </div>
-        <Actions workspace={workspace} row={row} />
-      </Group>
-      {row.waiting_for && <Text>Waiting for {row.waiting_for}</Text>}
-      {row.summary && <Text fw={500}>{row.summary}</Text>}
-      {row.error && <Failure error={row.error} />}
-      <div className="columns">
-        <section className="panel" aria-label="Timeline">
-          <h2>Timeline</h2>
-          <Timeline row={row} step={step} onStep={setStep} />
-        </section>
-        <section className="panel" aria-label="Log">
-          <h2>Log{step && ` of ${step}`}</h2>
-          <Log workspace={workspace} runId={row.id} step={step} />
-        </section>
+          </Tabs.List>
+          <Tabs.Panel value="logs">
+            <Log workspace={workspace} run={row} look={look} onLook={setLook} field={field} />
+          </Tabs.Panel>
+          <Tabs.Panel value="data" className="run-scroll" tabIndex={0}>
+            <DataTab {...common} />
+          </Tabs.Panel>
+          <Tabs.Panel value="error" className="run-scroll" tabIndex={0}>
+            <ErrorTab {...common} item={look.item} onChoose={choose} />
+          </Tabs.Panel>
+          <Tabs.Panel value="report" className="run-scroll" tabIndex={0}>
+            <ReportTab {...common} />
+          </Tabs.Panel>
+          <Tabs.Panel value="details" className="run-scroll" tabIndex={0}>
+            <DetailsTab {...common} />
+          </Tabs.Panel>
+        </Tabs>
       </div>
     </div>
   );
 }
 
-/** Exactly the buttons that the daemon says are possible. */
-function Actions({ workspace, row }: { workspace: string; row: Run }) {
-  const navigate = useNavigate();
-  const act = useAction(workspace);
-  return (
-    <Group gap="sm">
-      {act.error && (
-        <Text size="sm" className="state-failed" role="alert">
-          {act.error.message}
-        </Text>
-      )}
-      {row.actions.map((action) => (
-        <Button
-          key={action}
-          size="compact-sm"
-          variant={action === "cancel" ? "default" : "light"}
-          loading={act.isPending}
-          onClick={() =>
-            act.mutate(
-              { run_id: row.id, action },
-              {
-                onSuccess: (answer) => {
-                  const [started] = (answer as { started?: string[] }).started ?? [];
-                  if (started) navigate(`/w/${workspace}/runs/${started}`);
-                },
-              },
-            )
-          }
-        >
-          {VERBS[action]}
-        </Button>
-      ))}
-    </Group>
-  );
-}
-
-function Failure({ error }: { error: NonNullable<Run["error"]> }) {
-  return (
-    <section className="panel" style={{ padding: 12 }} aria-label="Error">
-      <Text className="state-failed" fw={600}>
-        {error.step ? `In ${error.step}: ` : ""}
-        {error.message}
-      </Text>
-      {error.file && (
-        <Text className="mono">
-          {error.file}
-          {error.line ? `:${error.line}` : ""}
-        </Text>
-      )}
-      {error.source && <Code block>{error.source}</Code>}
-      {error.words && <Code block>{error.words}</Code>}
-      {error.hint && <Text size="sm">{error.hint}</Text>}
-      {error.traceback && (
-        <details>
-          <summary className="quiet">Traceback</summary>
-          <Code block>{error.traceback}</Code>
-        </details>
-      )}
-    </section>
-  );
-}
-
-interface TimelineProps {
-  row: Run;
-  step: string | null;
-  onStep: (step: string | null) => void;
-}
-
-/** Each step as a bar in time; choosing one filters the log. */
-function Timeline({ row, step, onStep }: TimelineProps) {
-  const begun = Date.parse(row.steps.find((each) => each.started_at)?.started_at ?? row.started_at ?? row.queued_at);
-  const ends = row.steps.map((each) => Date.parse(each.finished_at ?? "") || 0);
-  const under = row.finished_at === null;
-  const end = Math.max(begun + 1, ...ends, under ? Date.now() : 0, Date.parse(row.finished_at ?? "") || 0);
-  const part = (at: number) => `${(100 * (at - begun)) / (end - begun)}%`;
-  return (
-    <div className="gantt">
-      {row.steps.map((each) => {
-        const from = each.started_at ? Date.parse(each.started_at) : null;
-        const to = each.finished_at ? Date.parse(each.finished_at) : end;
-        const items = each.items_total != null ? ` ${each.items_done ?? 0}/${each.items_total}` : "";
-        return [
-          <button
-            key={`${each.index} name`}
-            type="button"
-            aria-pressed={step === each.name}
-            title={each.label}
-            onClick={() => onStep(step === each.name ? null : each.name)}
-          >
-            <State bare status={each.status} /> {each.label}
-            <span className="quiet">{items}</span>
-          </button>,
-          <div key={`${each.index} bar`} className="track">
-            {from !== null && (
-              <div className={`bar state-${each.status}`} style={{ left: part(from), width: `calc(${part(to)} - ${part(from)})` }} />
-            )}
-          </div>,
-          <span key={`${each.index} took`} className="mono right">
-            <Took from={each.started_at} to={each.finished_at} />
-          </span>,
-        ];
-      })}
-    </div>
-  );
+/** What a tab has, told without opening it. */
+function Mark({ tab, row }: { tab: Tab; row: Run }) {
+  const reports = row.artifacts.filter((each) => each.kind === "report").length;
+  const failed = row.steps.reduce((sum, each) => sum + (each.items_failed ?? 0), 0);
+  if (tab === "error" && row.error)
+    return (
+      <span className="tab-mark">
+        <State bare status="failed" />
+      </span>
+    );
+  if (tab === "error" && failed > 0) return <span className="state-failed tab-mark">{failed}</span>;
+  const many = tab === "report" ? reports : tab === "data" ? row.artifacts.length - reports : 0;
+  return many > 0 ? <span className="quiet tab-mark">{many}</span> : null;
 }
