@@ -204,6 +204,7 @@ def test_every_transport_gives_the_same_answers_and_errors(served: Served, works
             served.machine.close_workspace(key)
         forget(workspace.root)
     assert len(told["embedded"]) > 30
+    assert told["embedded"]["a wrong one"][2]["detail"] == {"parameter": "day"}
     for kind in ("unix", "tcp"):
         for what, answer in told["embedded"].items():
             assert told[kind][what] == answer, f"{what} over {kind}"

@@ -147,6 +147,13 @@ def test_versions_are_kept_with_what_they_said(page: Looking, workspace: Any) ->
     assert "return 2" in texts[0]["text"] and texts[1] == {**texts[1], "text": "NAME = 1\n", "cut": False}
     (text,) = page.call("GET", f"/flows/takes/versions/{old['digest']}")["texts"]
     assert "pass" in text["text"] and "return 2" not in text["text"]
+    # So does one that nobody can read.
+    workspace.module("takes", "nothing\n")
+    page.call("GET", "/flows", again=True)
+    (broken, *_) = page.call("GET", "/flows/takes/versions")["versions"]
+    assert broken["current"] and broken["stored"]
+    text, _ = page.call("GET", f"/flows/takes/versions/{broken['digest']}")["texts"]
+    assert text["text"] == "nothing\n"
     # A flow whose module is gone keeps its history; one that never was has none.
     os.remove(workspace.flow_modules / "takes.py")
     gone = page.call("GET", "/flows/takes/versions")["versions"]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from flowstead.flow.files import iter_files
@@ -93,18 +93,44 @@ def read_version(layout: WorkspaceLayout, digest: str) -> FlowVersion:
 
     Raises FlowNotFound with code `version-missing` when it is not stored, or was never described.
     """
-    folder = layout.versions / digest
-    suffix = ".ipynb" if (folder / "module.ipynb").exists() else ".py"
-    record = read_record(layout, digest, suffix)
-    if record is None or "plan" not in record:
-        raise FlowNotFound(
-            f"Flow version {digest[:12]} is not stored on this machine.",
-            code="version-missing",
-            hint="Start a new run of the flow: it takes the version that the workspace has now.",
-        )
+    record = _stored_record(layout, digest)
+    if "plan" not in record:
+        raise _missing(digest)
     helpers = helpers_folder(layout, record["helpers"])
     origin = layout.root / record["origin"]
-    return FlowVersion(digest, record["name"], folder, helpers, origin, FlowSpec.from_dict(record["plan"]))
+    plan = FlowSpec.from_dict(record["plan"])
+    return FlowVersion(digest, record["name"], layout.versions / digest, helpers, origin, plan)
+
+
+def read_texts(layout: WorkspaceLayout, digest: str) -> tuple[str, dict[str, Path]]:
+    """The flow's name and the files of a version, by where they were: its module first, then its helpers.
+
+    Also of one whose plan nobody could read. Raises FlowNotFound with code `version-missing` when it is not stored.
+    """
+    record = _stored_record(layout, digest)
+    origin = PurePath(record["origin"])
+    files = {origin.as_posix(): layout.versions / digest / f"module{origin.suffix}"}
+    helpers = helpers_folder(layout, record["helpers"])
+    if helpers is not None:
+        for path in sorted(helpers.rglob("*.py")):
+            files[f"flow_modules/flow_helpers/{path.relative_to(helpers).as_posix()}"] = path
+    return record["name"], files
+
+
+def _stored_record(layout: WorkspaceLayout, digest: str) -> dict[str, Any]:
+    suffix = ".ipynb" if (layout.versions / digest / "module.ipynb").exists() else ".py"
+    record = read_record(layout, digest, suffix)
+    if record is None:
+        raise _missing(digest)
+    return record
+
+
+def _missing(digest: str) -> FlowNotFound:
+    return FlowNotFound(
+        f"Flow version {digest[:12]} is not stored on this machine.",
+        code="version-missing",
+        hint="Start a new run of the flow: it takes the version that the workspace has now.",
+    )
 
 
 @contextmanager

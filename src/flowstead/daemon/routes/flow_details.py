@@ -7,7 +7,7 @@ from bisect import bisect_right
 from statistics import median, quantiles
 from typing import Any
 
-from flowstead.catalog import CatalogEntry, read_version
+from flowstead.catalog import CatalogEntry, read_texts
 from flowstead.daemon.routes.route import Route
 from flowstead.daemon.workspace_host import WorkspaceHost
 from flowstead.engine.freshness import find_files, source_root
@@ -116,16 +116,11 @@ def show_version(host: WorkspaceHost, name: str, digest: str) -> dict[str, Any]:
     """
     if not (digest.isalnum() and digest.isascii()):
         raise FlowNotFound(f"There is no version {digest!r}.", code="version-missing")
-    version = read_version(host.layout, digest)
-    if version.name != name:
-        raise FlowNotFound(f"Version {digest[:12]} is one of {version.name}.", code="version-missing")
-    file = version.origin.relative_to(host.layout.root).as_posix()
-    texts = [_text(file, (version.folder / f"module{version.origin.suffix}").read_bytes())]
-    if version.helpers is not None:
-        for path in sorted(version.helpers.rglob("*.py")):
-            relative = path.relative_to(version.helpers).as_posix()
-            texts.append(_text(f"flow_modules/flow_helpers/{relative}", path.read_bytes()))
-    return {"digest": version.digest, "flow": name, "texts": texts}
+    known, files = read_texts(host.layout, digest)
+    if known != name:
+        raise FlowNotFound(f"Version {digest[:12]} is one of {known}.", code="version-missing")
+    texts = [_text(file, path.read_bytes()) for file, path in files.items()]
+    return {"digest": digest, "flow": name, "texts": texts}
 
 
 def _text(file: str, source: bytes) -> dict[str, Any]:

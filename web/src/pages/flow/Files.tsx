@@ -202,6 +202,7 @@ interface RunFileProps {
 function RunFile({ workspace, name, source, file, refusal }: RunFileProps) {
   const start = useStartWith(workspace, name);
   if (file.state === "running" || file.state === "queued") return null;
+  const words = start.error ? "Refused" : file.state === "never" || file.state === "changed" ? "Run" : "Run again";
   return (
     <Button
       size="compact-xs"
@@ -210,10 +211,10 @@ function RunFile({ workspace, name, source, file, refusal }: RunFileProps) {
       disabled={refusal !== null}
       title={start.error?.message ?? refusal ?? undefined}
       color={start.error ? "red" : undefined}
-      aria-label={`${file.state === "never" ? "Run" : "Run again"} ${file.path}`}
+      aria-label={`${words} ${file.path}`}
       onClick={() => start.mutate({ source: `${source}/${file.path}`, force: true })}
     >
-      {start.error ? "Refused" : file.state === "never" || file.state === "changed" ? "Run" : "Run again"}
+      {words}
     </Button>
   );
 }

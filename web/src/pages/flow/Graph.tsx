@@ -1,3 +1,4 @@
+import { VisuallyHidden } from "@mantine/core";
 import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
 import type { Run, Shape } from "../../api/client";
 import { State } from "../../parts/State";
@@ -143,18 +144,18 @@ function Node({ index, placed, took, now, chosen, reached, onChoose }: NodeProps
       id={`step-${index}`}
       role="option"
       aria-selected={chosen}
-      aria-label={[`${index + 1} ${step.label}`, kind.split(":")[0], now?.status, took && `median ${duration(took.median_ms)}`].filter(Boolean).join(", ")}
       tabIndex={reached ? 0 : -1}
       className={`node kind-${step.kind}`}
       style={{ left: x(placed), top: y(placed), width: NODE.width, height: NODE.height }}
       onClick={() => onChoose(step.name)}
       onKeyDown={(event) => (event.key === "Enter" || event.key === " ") && (event.preventDefault(), onChoose(step.name))}
     >
-      <span className="kind" title={kind}>
+      <span className="kind" title={kind} aria-hidden>
         {glyph}
       </span>
       <span className="name" title={step.label}>
         <span className="quiet">{index + 1}</span> {step.label}
+        <VisuallyHidden> {step.kind}</VisuallyHidden>
       </span>
       <span className="now">{now && now.status !== "pending" ? <State status={now.status} /> : <span className="quiet">not run yet</span>}</span>
       <span className="took mono" title={took ? `Median of ${took.count} runs` : undefined}>

@@ -23,8 +23,10 @@ export function Uploading({ workspace, flow }: { workspace: string; flow: string
   return (
     <section className="panel uploading" aria-label="Uploads">
       <div className="panel-head">
-        <h2 role="status">
-          {landed} of {count(list.length, "file")} in place{runs > 0 && ` · ${count(runs, "run")}`}
+        <h2>
+          <span role="status">
+            {landed} of {count(list.length, "file")} in place{runs > 0 && ` · ${count(runs, "run")}`}
+          </span>
         </h2>
         <Group gap="sm">
           {taken.length > 1 && (
@@ -84,7 +86,7 @@ function Now({ upload, workspace, flow }: { upload: Upload; workspace: string; f
     return (
       <span className="line-up">
         <State status={run.status} />
-        <Link to={`/w/${workspace}/runs/${run.id}`} aria-label={`Run of ${upload.name}`}>
+        <Link to={`/w/${workspace}/runs/${run.id}`} aria-label={`${upload.name}: its run`}>
           its run
         </Link>
       </span>
