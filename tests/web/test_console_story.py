@@ -1,0 +1,117 @@
+"""A person's day with the console, from an empty home on: each test goes through several pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Console
+
+from flowstead.client import MachineClient
+from flowstead.client.finding import transport_to
+from flowstead.client.launching import start_daemon
+
+LONG = """
+from pathlib import Path
+from flowstead import Flow
+
+def days(context):
+    return list(range(200))
+
+def crunch(day):
+    import time
+    if day >= 40:
+        while not Path("go").exists():
+            time.sleep(0.01)
+    return day
+
+def add(context):
+    context.summary = f"added {len(context.current)}"
+
+def build():
+    return Flow("Sums").step(days, save_as="days").map(crunch, use="days", save_as="done", workers=2).step(add, use="done")
+"""
+
+
+def test_the_demo_from_an_empty_home(browser: Any, machine: MachineClient, tmp_path: Path) -> None:
+    window = Console(browser, machine)
+    page = window.page
+    page.get_by_role("heading", name="A folder of Python flows").wait_for()
+    demo = page.get_by_role("form", name="See it work")
+    demo.get_by_role("textbox", name="Folder").fill(str(tmp_path / "demo"))
+    demo.get_by_role("button", name="Make the demo").click()
+    page.get_by_text("Nothing ran here yet").wait_for()
+    # What waits in the inbox runs by itself, and what comes of it, too; all of it is seen live.
+    page.get_by_role("button", name="Engine off").click()
+    page.get_by_text(re.compile(r"\d+ running")).wait_for()
+    page.get_by_role("row", name=re.compile("succeeded Delay report.*ago|succeeded Delay report.*just now")).wait_for(timeout=60_000)
+    page.get_by_role("row", name=re.compile("succeeded Delay report")).get_by_role("link", name=re.compile("just now|ago")).click()
+    page.wait_for_url(re.compile("/runs/r_"))
+    page.get_by_text(re.compile("27,004 flights")).first.wait_for()
+    # The report's picture.
+    page.get_by_role("tab", name=re.compile("Data")).click()
+    picture = page.get_by_role("img", name=re.compile("delays"))
+    picture.wait_for()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 200
+    # The mart.
+    page.goto(page.url.split("/runs/")[0] + "/data?path=databases/flights.duckdb")
+    page.get_by_text(re.compile("27,004 rows")).wait_for()
+    page.get_by_text("carrier_key").first.wait_for()
+    assert window.told == []
+    window.close()
+
+
+def test_a_long_map_is_cancelled_half_way_and_taken_up_again(console: Any, workspace: Any) -> None:
+    workspace.module("sums", LONG)
+    page = console().page
+    page.get_by_role("button", name="Run Sums").click()
+    page.wait_for_url(re.compile("/runs/r_"))
+    first = page.url
+    page.get_by_text(re.compile(r"40\s*/\s*200")).first.wait_for()
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_text("cancelled").first.wait_for()
+    workspace.file("flow_modules/go")
+    page.get_by_role("button", name=re.compile("Retry from Crunch")).click()
+    page.wait_for_url(lambda url: "/runs/r_" in url and url != first)
+    page.get_by_text("added 200").first.wait_for()
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[MachineClient]:
+    """Another machine: a daemon in a home of its own."""
+    home = tmp_path / "other"
+    info = start_daemon(home)
+    with MachineClient(transport_to(info, home)) as machine:
+        machine.url = info.url  # type: ignore[attr-defined]
+        yield machine
+        machine.stop()
+
+
+def test_control_passes_from_one_window_to_the_other(console: Any, workspace: Any, browser: Any, other: Any) -> None:
+    workspace.module("sums", LONG)
+    here = console().page
+    here.get_by_role("button", name="Run Sums").click()
+    here.get_by_text(re.compile(r"40\s*/\s*200")).first.wait_for()
+    here.get_by_text("owned here").wait_for()
+    other.open(workspace.root)
+    window = Console(browser, other)
+    there = window.page
+    there.get_by_text(re.compile("watching · owned by")).wait_for()
+    # An observer starts nothing.
+    assert there.get_by_role("button", name="Run Sums").is_disabled()
+    there.get_by_role("button", name="Request control").click()
+    there.get_by_role("button", name="Withdraw request").wait_for()
+    here.get_by_text(re.compile("handing over to|asks for it")).wait_for()
+    # What runs may finish; then the other one owns it.
+    workspace.file("flow_modules/go")
+    there.get_by_text("owned here").wait_for(timeout=60_000)
+    here.get_by_text(re.compile("watching · owned by")).wait_for(timeout=60_000)
+    there.get_by_role("button", name="Run Sums").click()
+    there.get_by_text("added 200").first.wait_for()
+    here.get_by_role("link", name="Home", exact=True).click()
+    here.get_by_role("link", name=re.compile("just now|s ago")).first.wait_for(timeout=60_000)
+    assert here.get_by_role("button", name="Run Sums").is_disabled()
+    window.close()
