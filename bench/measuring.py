@@ -19,6 +19,7 @@ from bench import (
     files,
     looking,
     owning,
+    pages,
     previews,
     publishing,
     reading,
@@ -41,6 +42,7 @@ MEASUREMENTS = (
     *owning.MEASUREMENTS,
     *api.MEASUREMENTS,
     *previews.MEASUREMENTS,
+    *pages.MEASUREMENTS,
     *environments.MEASUREMENTS,
     *resident.MEASUREMENTS,
 )
