@@ -1,4 +1,4 @@
-import { type RefObject, useCallback, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from "react";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from "react";
 
 /** Browsers draw nothing beyond some 17 to 33 million pixels; a longer list is scrolled in proportion. */
 const TALLEST = 10_000_000;
@@ -6,7 +6,9 @@ const TALLEST = 10_000_000;
 const OVER = 6;
 
 export interface RowWindow {
-  scroller: RefObject<HTMLDivElement | null>;
+  /** What scrolls: to be given as `ref`, and the element itself. */
+  scroller: (element: HTMLDivElement | null) => void;
+  element: HTMLDivElement | null;
   /** The first row that is drawn, and the one after the last. */
   first: number;
   last: number;
@@ -24,7 +26,7 @@ export interface RowWindow {
  * A list that is taller than browsers can scroll moves by pixels with wheel and keys, and in proportion with its scroll bar.
  */
 export function useRows(count: number, height: number, head = 0): RowWindow {
-  const scroller = useRef<HTMLDivElement>(null);
+  const [element, scroller] = useState<HTMLDivElement | null>(null);
   const whole = count * height;
   const tall = Math.min(whole, TALLEST);
   const [view, setView] = useState(600);
@@ -42,28 +44,25 @@ export function useRows(count: number, height: number, head = 0): RowWindow {
 
   const move = useCallback(
     (to: number) => {
-      const element = scroller.current;
       if (!element) return;
       const at = Math.max(0, Math.min(to, whole - view));
       element.scrollTop = at / scale;
       place.current = { at, bar: element.scrollTop };
       draw();
     },
-    [draw, scale, view, whole],
+    [draw, element, scale, view, whole],
   );
 
   useLayoutEffect(() => {
-    const element = scroller.current;
     if (!element) return;
     const measure = () => setView(Math.max(0, element.clientHeight - head));
     measure();
     const watching = new ResizeObserver(measure);
     watching.observe(element);
     return () => watching.disconnect();
-  }, [head]);
+  }, [element, head]);
 
   useEffect(() => {
-    const element = scroller.current;
     if (!element) return;
     const scrolled = () => {
       const bar = element.scrollTop;
@@ -85,7 +84,7 @@ export function useRows(count: number, height: number, head = 0): RowWindow {
       element.removeEventListener("scroll", scrolled);
       element.removeEventListener("wheel", turned);
     };
-  }, [draw, height, move, scale, view]);
+  }, [draw, element, height, move, scale, view]);
 
   const show = useCallback(
     (row: number) => {
@@ -98,7 +97,7 @@ export function useRows(count: number, height: number, head = 0): RowWindow {
   );
 
   const fit = Math.max(1, Math.floor(view / height));
-  return { scroller, first, last: Math.min(count, first + fit + 2 * OVER + 2), tall, above, fit, show };
+  return { scroller, element, first, last: Math.min(count, first + fit + 2 * OVER + 2), tall, above, fit, show };
 }
 
 /** The pages that hold rows, at once when the next ones are wanted, and once the list stands still after a jump. */

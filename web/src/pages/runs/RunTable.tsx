@@ -91,7 +91,7 @@ export function RunTable({ workspace, filters, filtered }: { workspace: string; 
   };
   const renew = () => {
     list.renew();
-    rows.scroller.current?.scrollTo({ top: 0 });
+    rows.element?.scrollTo({ top: 0 });
     setActive(0);
   };
 

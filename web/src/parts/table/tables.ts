@@ -28,6 +28,8 @@ export interface Selection {
 export const PAGE = 200;
 /** Columns whose statistics are asked for at once. */
 export const COLUMNS = 24;
+/** Rows of a SELECT that are shown at most. */
+export const MOST_RESULTS = 10_000;
 /** What this window asks: a newer question of the same view ends an older one. */
 const view = `console-${Math.random().toString(36).slice(2)}`;
 
@@ -53,14 +55,14 @@ export const tablePage = (workspace: string, source: Source, { sort, filters }: 
     retry,
   });
 
-export const tableStatistics = (workspace: string, source: Source, filters: Filter[], columns: string[]) =>
+export const tableStatistics = (workspace: string, source: Source, filters: Filter[], columns: string[], part: number) =>
   queryOptions({
     queryKey: [workspace, "table", source, "statistics", filters, columns],
     queryFn: ({ signal }) =>
       take(
         api.POST("/api/v1/workspaces/{workspace}/tables/statistics", {
           ...within(workspace),
-          body: { ...source, filters: asked(filters), columns, view: `${view}-statistics` },
+          body: { ...source, filters: asked(filters), columns, view: `${view}-statistics-${part}` },
           signal,
         }),
       ),
@@ -91,3 +93,20 @@ const GLYPHS: Record<string, string> = {
 
 /** A kind of column in a few characters; its type is its title. */
 export const glyph = (column: Column): string => GLYPHS[column.kind] ?? column.kind;
+
+/** Rows of a SELECT: over the tables that a run has left, or over one table, which it calls `data`. */
+export const sqlRows = (workspace: string, over: { run: string } | Source, sql: string) =>
+  queryOptions({
+    queryKey: [workspace, "sql", over, sql],
+    queryFn: ({ signal }) => {
+      const body = { sql, limit: MOST_RESULTS, view: `${view}-sql` };
+      return take(
+        "run" in over
+          ? api.POST("/api/v1/workspaces/{workspace}/runs/{run_id}/sql", { params: { path: { workspace, run_id: over.run } }, body, signal })
+          : api.POST("/api/v1/workspaces/{workspace}/tables/sql", { ...within(workspace), body: { ...over, ...body }, signal }),
+      );
+    },
+    enabled: sql.trim() !== "",
+    staleTime: Number.POSITIVE_INFINITY,
+    retry: false,
+  });

@@ -1,0 +1,62 @@
+import { TextInput } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useMemo, useRef } from "react";
+import { useSearchParams } from "react-router";
+import { Empty, Trouble } from "../../parts/Trouble";
+import { count } from "../../parts/words";
+import { FileList } from "./FileList";
+import { dataAt, type Entry, folder, MOST_ENTRIES } from "./queries";
+
+/** What is in a folder, filtered by name as the address says. */
+export function FolderView({ workspace, path, run }: { workspace: string; path: string; run: string | null }) {
+  const [address, setAddress] = useSearchParams();
+  const found = useQuery(folder(workspace, path, run));
+  const wanted = address.get("name") ?? "";
+  const filter = useRef<HTMLInputElement>(null);
+  const entries = useMemo(() => {
+    const lower = wanted.toLowerCase();
+    return (found.data?.entries ?? []).filter((entry) => entry.name.toLowerCase().includes(lower));
+  }, [found.data, wanted]);
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent) => {
+      const typing = event.target instanceof HTMLElement && (event.target.isContentEditable || ["INPUT", "TEXTAREA"].includes(event.target.tagName));
+      if (event.key !== "/" || event.ctrlKey || event.metaKey || typing) return;
+      event.preventDefault();
+      filter.current?.select();
+    };
+    document.addEventListener("keydown", pressed);
+    return () => document.removeEventListener("keydown", pressed);
+  }, []);
+  const type = (name: string) =>
+    setAddress(
+      (known) => {
+        const next = new URLSearchParams(known);
+        if (name) next.set("name", name);
+        else next.delete("name");
+        return next;
+      },
+      { replace: true },
+    );
+  const to = (entry: Entry) => (entry.kind === "special" || entry.kind === "link" ? null : dataAt(workspace, entry.path));
+  const up = path === "" ? null : dataAt(workspace, path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "");
+  if (found.error) return <Trouble error={found.error} />;
+  return (
+    <section className="panel files-panel" aria-label="Files" aria-busy={found.isPending}>
+      <div className="table-bar">
+        <TextInput
+          ref={filter} size="xs" w={220} type="search" aria-label="Filter by name" placeholder="Filter by name  ( / )" value={wanted}
+          onChange={(event) => type(event.currentTarget.value)}
+        />
+        <span className="quiet" role="status">
+          {found.data && (wanted ? `${count(entries.length, "entry", "entries")} of ${found.data.entries.length.toLocaleString("en-US")}` : count(entries.length, "entry", "entries"))}
+          {found.data?.next && `, the first ${MOST_ENTRIES.toLocaleString("en-US")} by name`}
+        </span>
+      </div>
+      {found.data && entries.length === 0 ? (
+        <Empty>{wanted ? "No name here contains that." : "This folder is empty. What flows write here will be seen here."}</Empty>
+      ) : (
+        <FileList entries={entries} to={to} up={up} />
+      )}
+    </section>
+  );
+}
