@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import duckdb
@@ -39,7 +40,7 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> dict[s
     except (duckdb.OutOfMemoryException, duckdb.InterruptException):
         raise
     except duckdb.Error as error:
-        raise SqlFailed(str(error).strip()[:1000]) from None
+        raise _failed(error, 1) from None
     rows, cut = rows_of(columns, fetched[:limit])
     return {
         "columns": [column.as_dict() for column in names],
@@ -51,12 +52,21 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> dict[s
 
 def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """One statement, and that a SELECT: on its own, and where it is going to stand."""
-    for text in (sql, f"SELECT * FROM (\n{sql.strip().rstrip(';')}\n)"):
+    for above, text in enumerate((sql, f"SELECT * FROM (\n{sql.strip().rstrip(';')}\n)")):
         try:
             statements = connection.extract_statements(text)
         except duckdb.Error as error:
-            raise SqlFailed(str(error).strip()[:1000]) from None
+            raise _failed(error, above) from None
         if len(statements) != 1:
             raise SqlRefused(f"There are {len(statements)} statements; one at a time can be run.")
         if statements[0].type != duckdb.StatementType.SELECT:
             raise SqlRefused(f"{statements[0].type.name} is refused: tables of a run can only be read.")
+
+
+def _failed(error: duckdb.Error, above: int) -> SqlFailed:
+    """What DuckDB says, by the lines of the text that was asked, which had `above` lines put before it."""
+    text = re.sub(
+        r"^LINE (\d+):", lambda found: f"LINE {max(1, int(found[1]) - above)}:", str(error), flags=re.MULTILINE
+    )
+    found = re.search(r"^LINE (\d+):", text, re.MULTILINE)
+    return SqlFailed(text.strip()[:1000], **({"line": int(found[1])} if found else {}))

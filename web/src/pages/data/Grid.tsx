@@ -6,7 +6,7 @@ import { CellText, type OpenCell } from "./CellText";
 
 /** The column of row numbers. */
 const GUTTER = 72;
-const WIDTHS: Record<string, number> = { number: 112, boolean: 88, date: 112, timestamp: 196, time: 112, nested: 240 };
+const WIDTHS: Record<string, number> = { number: 124, boolean: 96, date: 136, timestamp: 208, time: 112, nested: 240 };
 
 interface GridProps {
   label: string;
@@ -33,7 +33,7 @@ export function Grid({ label, columns, total, height, headHeight, rows, at, isCu
   const [active, setActive] = useState({ row: 0, column: 0 });
   const [open, setOpen] = useState<OpenCell | null>(null);
   const [copied, setCopied] = useState(false);
-  const widths = useMemo(() => columns.map((column) => Math.max(WIDTHS[column.kind] ?? 168, Math.min(280, 56 + column.name.length * 8))), [columns]);
+  const widths = useMemo(() => columns.map((column) => Math.max(WIDTHS[column.kind] ?? 168, Math.min(280, 84 + column.name.length * 7.5))), [columns]);
   const lefts = useMemo(() => widths.reduce((known, width) => [...known, (known.at(-1) ?? 0) + width], [0]), [widths]);
   const pinned = widths[0] ?? 0;
   const { first, last } = useColumns(rows, lefts, pinned);

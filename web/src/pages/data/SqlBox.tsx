@@ -1,16 +1,17 @@
 import { Button, SegmentedControl } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { lazy, Suspense, useState } from "react";
+import { lazy, Suspense, useMemo, useState } from "react";
 import { useSearchParams } from "react-router";
-import { CodeEditor } from "../../parts/code/CodeEditor";
+import { ApiError } from "../../api/client";
+import { CodeEditor, type Mark } from "../../parts/code/CodeEditor";
 import { useRowHeight, useRows } from "../../parts/rows";
 import { type Column, MOST_RESULTS, type Source, sqlRows } from "../../parts/table/tables";
-import { Trouble } from "../../parts/Trouble";
 import { Grid } from "./Grid";
 import { runTables } from "./queries";
 
 const Chart = lazy(() => import("./Chart"));
 const HEAD = 34;
+const NO_MARKS: Mark[] = [];
 
 export type Result = NonNullable<ReturnType<typeof useResult>["data"]>;
 const useResult = (workspace: string, over: { run: string } | Source, sql: string) => useQuery(sqlRows(workspace, over, sql));
@@ -34,6 +35,12 @@ export function SqlBox({ workspace, source, run, columns }: SqlBoxProps) {
   const [text, setText] = useState(asked);
   const result = useResult(workspace, overRun ? { run } : without(source), asked);
   const view = address.get("view") ?? "rows";
+  const { error } = result;
+  const marks = useMemo(() => {
+    if (!(error instanceof ApiError)) return NO_MARKS;
+    const { line } = error.detail;
+    return [{ line: typeof line === "number" ? line : 1, severity: "error" as const, message: error.message }];
+  }, [error]);
   const put = (name: string, value: string) =>
     setAddress(
       (known) => {
@@ -52,6 +59,7 @@ export function SqlBox({ workspace, source, run, columns }: SqlBoxProps) {
       <div className="sql-text">
         <CodeEditor
           text={text} onChange={setText} language="sql" label="SQL" onRun={ask} lineNumbers={false}
+          marks={text === asked ? marks : NO_MARKS}
           names={[...(overRun ? tables : ["data", ...columns.map((each) => quoted(each.name))])]}
         />
       </div>
@@ -88,7 +96,11 @@ export function SqlBox({ workspace, source, run, columns }: SqlBoxProps) {
           </>
         )}
       </div>
-      {result.error && <Trouble error={result.error} />}
+      {result.error && (
+        <pre role="alert" className="sql-said mono">
+          {result.error.message}
+        </pre>
+      )}
       {result.data &&
         (view === "chart" ? (
           <Suspense fallback={<div className="chart" aria-busy />}>

@@ -52,7 +52,6 @@ export function TableView({ workspace, source, run }: { workspace: string; sourc
       return next;
     });
   const failed = start.error ?? found.find((each) => each.error)?.error;
-  if (failed && !start.data) return <Trouble error={failed} />;
   return (
     <div className="table-view">
       <div className="table-bar">
@@ -82,7 +81,7 @@ export function TableView({ workspace, source, run }: { workspace: string; sourc
       {failed && !withSql && <Trouble error={failed} />}
       {withSql ? (
         <SqlBox workspace={workspace} source={source} run={run} columns={columns} />
-      ) : start.data ? (
+      ) : failed && !start.data ? null : start.data ? (
         <Grid
           label="Rows" columns={columns} total={total} height={height} headHeight={HEAD} rows={rows} at={at} isCut={isCut} sort={sort} onSort={sortBy}
           busy={found.some((each) => each.isFetching)} onColumns={onColumns}

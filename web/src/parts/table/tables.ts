@@ -83,7 +83,8 @@ export function shown(value: Cell): string {
 
 /** A number as people read it, with groups of three; text of digits too, without losing one. */
 export function grouped(value: Cell): string {
-  if (typeof value === "number") return value.toLocaleString("en-US", { maximumFractionDigits: 6 });
+  // Nine figures tell numbers apart; a cell that is opened has all of them.
+  if (typeof value === "number") return value.toLocaleString("en-US", { maximumFractionDigits: Math.max(0, Math.min(6, 8 - Math.trunc(Math.log10(Math.abs(value) || 1)))) });
   return shown(value).replace(/^(-?)(\d{4,})(?=\.|$)/, (_, sign: string, digits: string) => sign + digits.replace(/\B(?=(\d{3})+$)/g, ","));
 }
 
