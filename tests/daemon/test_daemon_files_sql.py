@@ -274,9 +274,8 @@ def test_a_table_without_a_run_is_asked_as_data(looking: Looking, workspace: Any
     with duckdb.connect(str(looking.root / "mart.duckdb")) as connection:
         connection.execute("CREATE TABLE facts AS SELECT 42 AS answer")
     assert looking.call("POST", "/tables/sql", path="mart.duckdb", sql="FROM data.facts")["rows"] == [[42]]
-    with pytest.raises(FlowsteadError, match="LINE 2: nothing") as told:
+    with pytest.raises(FlowsteadError, match="LINE 2: nothing"):
         looking.call("POST", "/tables/sql", path="numbers.csv", sql="SELECT a,\nnothing FROM data")
-    assert told.value.detail == {"line": 2}
     with pytest.raises(UsageError, match="CREATE"):
         looking.call("POST", "/tables/sql", path="numbers.csv", sql="CREATE TABLE x AS FROM data")
     with pytest.raises(FlowsteadError):

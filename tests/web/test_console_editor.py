@@ -52,7 +52,9 @@ def test_a_mistake_shows_in_the_margin_and_saving_mends_it(console: Any, workspa
     page.get_by_text("No problems").wait_for()
     before = module.read_text()
     typed_at_end(page, MODULE, "FARES = pl.DataFrame()")
-    problem = page.get_by_role("region", name="Problems").get_by_role("button", name=re.compile("name 'pl' is not defined"))
+    problem = page.get_by_role("region", name="Problems").get_by_role(
+        "button", name=re.compile("name 'pl' is not defined")
+    )
     problem.wait_for()
     page.locator(".cm-lint-marker-error").wait_for()
     page.get_by_text("● not saved").wait_for()

@@ -68,5 +68,4 @@ def _failed(error: duckdb.Error, above: int) -> SqlFailed:
     text = re.sub(
         r"^LINE (\d+):", lambda found: f"LINE {max(1, int(found[1]) - above)}:", str(error), flags=re.MULTILINE
     )
-    found = re.search(r"^LINE (\d+):", text, re.MULTILINE)
-    return SqlFailed(text.strip()[:1000], **({"line": int(found[1])} if found else {}))
+    return SqlFailed(text.strip()[:1000])

@@ -3,7 +3,7 @@ import { type KeyboardEvent, useState } from "react";
 import { Link, useNavigate } from "react-router";
 import { useRowHeight, useRows } from "../../parts/rows";
 import { Ago } from "../../parts/Times";
-import { size } from "../../parts/words";
+import { bytes } from "../../parts/words";
 import type { Entry } from "./queries";
 
 const HEADER = 28;
@@ -70,7 +70,7 @@ export function FileList({ entries, to, up }: { entries: Entry[]; to: (entry: En
                   )}
                 </span>
                 <span role="gridcell" className="right mono quiet">
-                  {entry.size === null ? "" : size(entry.size)}
+                  {entry.size === null ? "" : bytes(entry.size)}
                 </span>
                 <span role="gridcell" className="quiet">
                   <Ago at={entry.modified_at} />

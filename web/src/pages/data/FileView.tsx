@@ -8,7 +8,7 @@ import { languageOf } from "../../parts/code/language";
 import { Markdown } from "../../parts/Markdown";
 import { Ago } from "../../parts/Times";
 import { Empty, Trouble } from "../../parts/Trouble";
-import { size } from "../../parts/words";
+import { bytes } from "../../parts/words";
 import { contentOf, dataAt, type FileInfo, text } from "./queries";
 import { TableView } from "./TableView";
 
@@ -27,7 +27,7 @@ export function FileView(props: FileProps) {
     <div className="data-file">
       <div className="table-bar">
         <span className="quiet">
-          {size(info.size)} · {info.format ?? info.kind} · changed <Ago at={info.modified_at} />
+          {bytes(info.size)} · {info.format ?? info.kind} · changed <Ago at={info.modified_at} />
         </span>
         {owner && <Link to={dataAt(workspace, "", owner)}>All that this run left</Link>}
         <span className="grow" />
@@ -70,7 +70,7 @@ function Shown(props: FileProps & { owner: string | null }) {
       return (
         <div className="panel">
           <Empty>
-            {info.name} is of no kind that can be shown here ({info.media_type}, {size(info.size)}). Download it to open it with what wrote it.
+            {info.name} is of no kind that can be shown here ({info.media_type}, {bytes(info.size)}). Download it to open it with what wrote it.
           </Empty>
         </div>
       );
@@ -126,12 +126,12 @@ function Text({ workspace, path, run, info }: FileProps) {
         <div className="table-bar">
           {next !== null && (
             <span>
-              The first {size(next)} of {size(found.data.size)} are shown.
+              The first {bytes(next)} of {bytes(found.data.size)} are shown.
             </span>
           )}
           {next !== null && limit < MOST && (
             <Button size="compact-sm" variant="default" loading={found.isFetching} onClick={() => setLimit(MOST)}>
-              Show {size(MOST)}
+              Show {bytes(MOST)}
             </Button>
           )}
           <span className="grow" />

@@ -2,7 +2,6 @@ import { Button, SegmentedControl } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useMemo, useState } from "react";
 import { useSearchParams } from "react-router";
-import { ApiError } from "../../api/client";
 import { CodeEditor, type Mark } from "../../parts/code/CodeEditor";
 import { useRowHeight, useRows } from "../../parts/rows";
 import { type Column, MOST_RESULTS, type Source, sqlRows } from "../../parts/table/tables";
@@ -37,9 +36,8 @@ export function SqlBox({ workspace, source, run, columns }: SqlBoxProps) {
   const view = address.get("view") ?? "rows";
   const { error } = result;
   const marks = useMemo(() => {
-    if (!(error instanceof ApiError)) return NO_MARKS;
-    const { line } = error.detail;
-    return [{ line: typeof line === "number" ? line : 1, severity: "error" as const, message: error.message }];
+    const line = /^LINE (\d+):/m.exec(error?.message ?? "")?.[1];
+    return error && line ? [{ line: Number(line), severity: "error" as const, message: error.message }] : NO_MARKS;
   }, [error]);
   const put = (name: string, value: string) =>
     setAddress(
