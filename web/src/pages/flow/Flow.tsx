@@ -1,7 +1,7 @@
 import "./flow.css";
 import { Button, Tabs, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { lazy, type ReactNode, Suspense, useRef, useState } from "react";
+import { lazy, type ReactNode, Suspense, useRef } from "react";
 import { useParams, useSearchParams } from "react-router";
 import type { Shape } from "../../api/client";
 import { overview, workspaces } from "../../api/queries";
@@ -91,7 +91,19 @@ function Head({ workspace, flow, root, refusal }: HeadProps) {
 
 /** Running it: at once where nothing has to be asked, else by a form; and files for it from this machine. */
 function Actions({ workspace, flow, refusal }: Omit<HeadProps, "root">) {
-  const [asking, setAsking] = useState(false);
+  // In the address: home and the palette lead to the form, too.
+  const [address, setAddress] = useSearchParams();
+  const asking = address.has("run");
+  const setAsking = (open: boolean) =>
+    setAddress(
+      (known) => {
+        const next = new URLSearchParams(known);
+        if (open) next.set("run", "");
+        else next.delete("run");
+        return next;
+      },
+      { replace: true },
+    );
   const starting = useRunFlow(workspace, flow.name);
   const picker = useRef<HTMLInputElement>(null);
   const possible = flow.status === "ok" && refusal === null;
@@ -140,7 +152,7 @@ function Actions({ workspace, flow, refusal }: Omit<HeadProps, "root">) {
         {starting.told && <span className="quiet">{starting.told}</span>}
         {refusal && <span className="quiet">{refusal}</span>}
       </div>
-      <Suspense>{asking && <RunForm workspace={workspace} flow={flow.name} opened onClose={() => setAsking(false)} />}</Suspense>
+      <Suspense>{asking && possible && <RunForm workspace={workspace} flow={flow.name} opened onClose={() => setAsking(false)} />}</Suspense>
     </div>
   );
 }

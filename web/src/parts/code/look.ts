@@ -47,6 +47,8 @@ const shape = EditorView.theme({
   ".cm-tooltip-autocomplete > ul > li[aria-selected]": { backgroundColor: "var(--chosen)", color: "inherit" },
   ".cm-foldPlaceholder": { backgroundColor: "var(--hover)", color: "var(--quiet)", border: "0" },
   ".cm-collapsedLines": { background: "var(--hover)", color: "var(--quiet)" },
+  // Its ornaments are signs that few fonts have.
+  ".cm-collapsedLines:before, .cm-collapsedLines:after": { content: "none" },
   "&.cm-merge-a .cm-changedLine, .cm-deletedChunk": { backgroundColor: "var(--code-removed) !important" },
   "&.cm-merge-b .cm-changedLine, .cm-insertedLine": { backgroundColor: "var(--code-added) !important" },
   "&.cm-merge-a .cm-changedText, .cm-deletedChunk .cm-deletedText": { background: "none", textDecoration: "underline", textDecorationColor: "var(--failed)" },
