@@ -1,4 +1,5 @@
 import { Button, Menu, Text } from "@mantine/core";
+import { IconChevronDown } from "@tabler/icons-react";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useNavigate } from "react-router";
 import { api, type Run, take } from "../../api/client";
@@ -69,8 +70,8 @@ function Retry({ workspace, run, step }: { workspace: string; run: Run; step: St
       )}
       <Menu position="bottom-end" shadow="sm" withinPortal>
         <Menu.Target>
-          <Button size="compact-sm" variant="default" loading={retry.isPending && !pending(chosen?.name ?? "")}>
-            Retry ▾
+          <Button size="compact-sm" variant="default" loading={retry.isPending && !pending(chosen?.name ?? "")} rightSection={<IconChevronDown size={14} aria-hidden />}>
+            Retry
           </Button>
         </Menu.Target>
         <Menu.Dropdown>

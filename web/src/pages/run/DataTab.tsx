@@ -1,13 +1,12 @@
-import { Text } from "@mantine/core";
+import { IconDownload } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link } from "react-router";
 import type { Run, Shape } from "../../api/client";
 import { CodeView } from "../../parts/code/CodeView";
+import { TablePreview } from "../../parts/TablePreview";
 import { Empty, Trouble } from "../../parts/Trouble";
-import { count } from "../../parts/words";
-import { DownloadIcon } from "./icons";
-import { type Artifact, content, firstRows, isOpen, type Step, tables, text } from "./queries";
+import { type Artifact, content, isOpen, type Step, tables, text } from "./queries";
 
 interface DataTabProps {
   workspace: string;
@@ -42,8 +41,8 @@ export function DataTab({ workspace, run, step }: DataTabProps) {
           <Picture workspace={workspace} run={run} artifact={each} />
         </Kept>
       ))}
-      {frames.map((each) => (
-        <Table key={each.name} workspace={workspace} run={run} table={each} step={label(each.step ?? named.get(each.artifact ?? "") ?? null)} />
+      {frames.map((each, index) => (
+        <Table key={each.name} workspace={workspace} run={run} table={each} opened={index < MOST_OPENED} step={label(each.step ?? named.get(each.artifact ?? "") ?? null)} />
       ))}
       {others
         .filter((each) => !isPicture(each))
@@ -66,6 +65,9 @@ export function DataTab({ workspace, run, step }: DataTabProps) {
   );
 }
 
+/** Each costs a look into a file; the others are a click away. */
+const MOST_OPENED = 8;
+
 const isPicture = (artifact: Artifact) => artifact.kind === "image" || artifact.kind === "figure";
 
 interface KeptProps {
@@ -86,7 +88,7 @@ function Kept({ workspace, run, name, step, path, children }: KeptProps) {
         {step && <span className="quiet">{step}</span>}
         <span className="grow" />
         <a href={content(workspace, run.id, path)} download aria-label={`Download ${name}`} title="Download">
-          <DownloadIcon />
+          <IconDownload size={16} aria-hidden />
         </a>
       </h2>
       {children}
@@ -112,50 +114,25 @@ function Value({ workspace, run, path, name }: { workspace: string; run: Run; pa
   return found.data ? <CodeView text={found.data.text.trimEnd()} language="json" label={name} maxHeight="320px" /> : null;
 }
 
+interface TableProps {
+  workspace: string;
+  run: Run;
+  table: Shape["RunTable"];
+  step: string | null;
+  /** Its first rows are shown. */
+  opened: boolean;
+}
+
 /** A table by its first rows; all of them are on the data page. */
-function Table({ workspace, run, table, step }: { workspace: string; run: Run; table: Shape["RunTable"]; step: string | null }) {
-  const found = useQuery(firstRows(workspace, run.id, table));
-  const page = found.data;
+function Table({ workspace, run, table, step, opened }: TableProps) {
+  const source = table.artifact !== null ? { run_id: run.id, artifact: table.artifact } : { run_id: run.id, step: table.step ?? 0 };
   return (
     <section className="kept" aria-label={table.name}>
       <h2>
         <Link to={`/w/${workspace}/data?${new URLSearchParams({ path: table.path })}`}>{table.name}</Link>
         {step && <span className="quiet">{step}</span>}
-        <span className="grow" />
-        {page && (
-          <span className="quiet">
-            {page.total !== null && `${count(page.total, "row")} × `}
-            {count(page.columns_total, "column")}
-          </span>
-        )}
       </h2>
-      {found.error && <Text size="sm" className="quiet" p="sm">{found.error.message}</Text>}
-      {page && (
-        <div className="table-scroll" tabIndex={0} role="region" aria-label={`First rows of ${table.name}`}>
-          <table className="rows">
-            <thead>
-              <tr>
-                {page.columns.map((each) => (
-                  <th key={each.name} className={each.kind === "number" ? "right" : ""} title={each.type}>
-                    {each.name}
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {page.rows.map((row, index) => (
-                <tr key={index}>
-                  {row.map((cell, column) => (
-                    <td key={column} className={page.columns[column]?.kind === "number" ? "right mono" : ""}>
-                      {cell === null ? <span className="quiet">null</span> : typeof cell === "object" ? JSON.stringify(cell) : String(cell)}
-                    </td>
-                  ))}
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
+      {opened && <TablePreview workspace={workspace} source={source} />}
     </section>
   );
 }

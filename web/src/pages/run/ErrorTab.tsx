@@ -29,7 +29,13 @@ export function ErrorTab({ workspace, run, step, item, onChoose }: ErrorTabProps
     const name = `Item ${item} of ${step.label}`;
     if (!part) return null;
     if (!part.error) return <Empty>{`${name} ${part.status}, in ${duration(part.duration_ms)}.`}</Empty>;
-    return <Told workspace={workspace} error={part.error} title={name} source={null} changed={found.data.changed} />;
+    return (
+      <div className="run-tab">
+        <Told workspace={workspace} error={part.error} title={name} source={null} changed={found.data.changed}>
+          <Actions workspace={workspace} run={run} step={step} />
+        </Told>
+      </div>
+    );
   }
   const ofRun = step === undefined || step.name === found.data.step?.name;
   const error = ofRun ? found.data.error : step.error;

@@ -1,13 +1,15 @@
-import { CopyButton, Text, Title, UnstyledButton } from "@mantine/core";
+import { Text, Title, UnstyledButton } from "@mantine/core";
+import { IconChevronLeft, IconChevronRight } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
+import type { ReactNode } from "react";
 import { Link } from "react-router";
 import type { Run } from "../../api/client";
 import { flows } from "../../api/queries";
+import { Copy } from "../../parts/Copy";
 import { State } from "../../parts/State";
 import { Ago, Took } from "../../parts/Times";
 import { shortId } from "../../parts/words";
 import { Actions } from "./Actions";
-import { CopyIcon } from "./icons";
 import { neighbours, type Step } from "./queries";
 
 interface HeadingProps {
@@ -49,13 +51,7 @@ export function Heading({ workspace, run, step, onError }: HeadingProps) {
           </span>
         )}
         {run.source_path && <Source path={run.source_path} root={known?.trigger?.source ?? null} at={at} />}
-        <CopyButton value={run.id}>
-          {({ copied, copy }) => (
-            <UnstyledButton className="mono quiet run-id" title={run.id} onClick={copy} aria-label={`Copy the id that ends with ${shortId(run.id)}`}>
-              {copied ? "copied" : shortId(run.id)} <CopyIcon />
-            </UnstyledButton>
-          )}
-        </CopyButton>
+        <Copy text={run.id}>{shortId(run.id)}</Copy>
       </div>
       {run.waiting_for && (
         <Text size="sm" className="run-line" role="status">
@@ -98,7 +94,7 @@ function Source({ path, root, at }: { path: string; root: string | null; at: str
 
 function Neighbours({ workspace, run }: { workspace: string; run: Run }) {
   const found = useQuery(neighbours(workspace, run)).data;
-  const to = (other: Run | undefined, name: string, glyph: string) =>
+  const to = (other: Run | undefined, name: string, glyph: ReactNode) =>
     other ? (
       <Link to={`/w/${workspace}/runs/${other.id}`} aria-label={`${name} run of this flow, ${other.status}`} title={`${name} run: ${other.status}`}>
         {glyph}
@@ -110,8 +106,8 @@ function Neighbours({ workspace, run }: { workspace: string; run: Run }) {
     );
   return (
     <nav className="run-neighbours" aria-label="Runs of this flow">
-      {to(found?.previous, "Previous", "‹")}
-      {to(found?.next, "Next", "›")}
+      {to(found?.previous, "Previous", <IconChevronLeft size={16} aria-hidden />)}
+      {to(found?.next, "Next", <IconChevronRight size={16} aria-hidden />)}
     </nav>
   );
 }

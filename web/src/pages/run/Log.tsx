@@ -106,7 +106,7 @@ function OpenLog({ workspace, run, look, onLook, field, extent }: LogProps & { e
           onLook({ context: true, line: number });
           show(number);
         }}
-        onEnd={(end) => setFromEnd(end)}
+        onEnd={(end) => filtered && setFromEnd(end)}
         target={target}
         text={text}
         steps={step === null || look.context ? run.steps : null}

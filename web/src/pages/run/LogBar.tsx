@@ -1,8 +1,8 @@
 import { ActionIcon, Checkbox, Menu, Select, TextInput } from "@mantine/core";
+import { IconArrowDown, IconArrowUp, IconCopy, IconDownload } from "@tabler/icons-react";
 import { type KeyboardEvent, type Ref, useEffect, useMemo, useState } from "react";
 import type { Run } from "../../api/client";
 import type { Look } from "./address";
-import { CopyIcon, DownloadIcon } from "./icons";
 
 interface LogBarProps {
   workspace: string;
@@ -52,10 +52,10 @@ export function LogBar({ workspace, run, look, onLook, field, narrowed, onJump, 
       />
       <ActionIcon.Group>
         <ActionIcon variant="default" size={28} aria-label="Previous match" title="Previous match (Shift+Enter)" disabled={!onJump} onClick={() => onJump?.(true)}>
-          ↑
+          <IconArrowUp size={16} aria-hidden />
         </ActionIcon>
         <ActionIcon variant="default" size={28} aria-label="Next match" title="Next match (Enter)" disabled={!onJump} onClick={() => onJump?.(false)}>
-          ↓
+          <IconArrowDown size={16} aria-hidden />
         </ActionIcon>
       </ActionIcon.Group>
       <Select
@@ -100,12 +100,12 @@ export function LogBar({ workspace, run, look, onLook, field, narrowed, onJump, 
         disabled={!onCopy}
         onClick={() => onCopy?.()}
       >
-        <CopyIcon />
+        <IconCopy size={16} aria-hidden />
       </ActionIcon>
       <Menu position="bottom-end" shadow="sm">
         <Menu.Target>
           <ActionIcon variant="subtle" color="gray" aria-label="Download the log" title="Download the log">
-            <DownloadIcon />
+            <IconDownload size={16} aria-hidden />
           </ActionIcon>
         </Menu.Target>
         <Menu.Dropdown>

@@ -32,7 +32,6 @@ interface LogViewProps {
   faint: ((line: Line) => boolean) | null;
 }
 
-/** Browsers draw at most some 17,800,000 pixels; a million lines are as high as that. */
 const ROW = 17;
 
 /** Lines of a log, of which only those that are seen exist. */
@@ -51,7 +50,9 @@ export function LogView(props: LogViewProps) {
   useEffect(() => lines.see(first, end));
 
   useLayoutEffect(() => {
-    if (follow && lines.count > 0) list.scrollToIndex(lines.count - 1, { align: "end" });
+    if (!follow || lines.count === 0) return;
+    lines.reach(Infinity);
+    list.scrollToIndex(lines.count - 1, { align: "end" });
   }, [follow, lines.count, list]);
 
   // Lines that are found before those that are shown must not move them.
@@ -66,7 +67,7 @@ export function LogView(props: LogViewProps) {
 
   const seen = useRef<{ line: number } | null>(null);
   useEffect(() => {
-    if (!target || seen.current === target || lines.count === 0) return;
+    if (!target || seen.current === target || lines.count === 0 || !lines.reach(target.line)) return;
     const index = lines.indexOf(target.line);
     seen.current = target;
     const { startIndex = 0, endIndex = -1 } = list.range ?? {};
@@ -100,8 +101,10 @@ export function LogView(props: LogViewProps) {
     const move = by[event.key];
     if (move !== undefined) choose(here + move, event.shiftKey);
     else if (event.key === "Home" || event.key === "End") {
-      props.onEnd(event.key === "End");
-      list.scrollToIndex(event.key === "End" ? lines.count - 1 : 0);
+      const end = event.key === "End";
+      props.onEnd(end);
+      lines.reach(end ? Infinity : 0);
+      list.scrollToIndex(end ? lines.count - 1 : 0);
     } else if (event.key === "Enter" && chosen) props.onOpen(chosen.to);
     else if (event.key === "Escape" && chosen) props.onLeave();
     else if (event.key === "n" || event.key === "N") props.onJump(event.key === "N");

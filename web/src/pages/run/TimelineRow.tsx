@@ -1,3 +1,4 @@
+import { IconChevronDown, IconChevronRight } from "@tabler/icons-react";
 import type { Run } from "../../api/client";
 import { State } from "../../parts/State";
 import { Took } from "../../parts/Times";
@@ -56,7 +57,7 @@ export function StepRow({ index, top, chosen, onChoose, run, step, span, tries, 
               onTurn(!opened);
             }}
           >
-            {opened ? "▾" : "▸"}
+            {opened ? <IconChevronDown size={14} /> : <IconChevronRight size={14} />}
           </span>
         ) : (
           <span className="twist" />
@@ -110,7 +111,7 @@ function Progress({ step }: { step: Step }) {
 function Counted({ step, span }: { step: Step; span: Span }) {
   const { left, width } = place(span, step.started_at, step.finished_at);
   const end = parseFloat(left) + parseFloat(width);
-  const where = end < 55 ? { left: `calc(${end}% + 6px)` } : parseFloat(left) > 45 ? { right: `calc(${100 - parseFloat(left)}% + 6px)` } : { left: "8px" };
+  const where = end < 55 ? { left: `calc(${end}% + 6px)` } : parseFloat(left) > 45 ? { right: `calc(${100 - parseFloat(left)}% + 6px)` } : { right: "8px" };
   return (
     <span className="counted small" style={where}>
       <span className="mono">

@@ -20,6 +20,8 @@ export interface Lines {
   indexOf: (number: number) => number;
   /** Says what is seen, so that it is there. */
   see: (first: number, last: number) => void;
+  /** Whether the list has the line with this number; where it is too far away, it will have it soon. */
+  reach: (number: number) => boolean;
   /** What part of the log has not been looked through yet. */
   ahead: number;
   loading: boolean;
@@ -27,6 +29,8 @@ export interface Lines {
 }
 
 const PAGE = 250;
+/** So many lines are in reach of one scroll bar: browsers draw nothing beyond some 17,800,000 pixels. */
+const MOST = 1_040_000;
 const LEVELS = ["debug", "info", "warning", "error", "critical"];
 const at = (workspace: string, runId: string) => ({ path: { workspace, run_id: runId } });
 
@@ -97,6 +101,9 @@ export function useExtent(workspace: string, runId: string) {
 /** Every line of a log, in windows around what is seen; new ones come at the end. */
 export function useWholeLog(workspace: string, runId: string, tail: Tail, enabled: boolean): Lines {
   const [seen, setSeen] = useState({ first: 0, last: 0 });
+  const [wished, setWished] = useState(tail.live ? Infinity : 0);
+  const offset = Math.max(0, Math.min(wished, tail.end - MOST));
+  const lines = Math.min(tail.end, MOST);
   const before = tail.start;
   const pages: number[] = [];
   if (enabled && before > 0)
@@ -121,11 +128,18 @@ export function useWholeLog(workspace: string, runId: string, tail: Tail, enable
   const clock = useRef<number | undefined>(undefined);
   useEffect(() => () => window.clearTimeout(clock.current), []);
   return {
-    count: tail.end,
-    line: (index) => (index >= before ? tail.lines[index - before] : known.get(index)),
-    indexOf: (number) => Math.min(number, tail.end - 1),
+    count: lines,
+    line: (index) => (index + offset >= before ? tail.lines[index + offset - before] : known.get(index + offset)),
+    indexOf: (number) => Math.min(Math.max(number - offset, 0), lines - 1),
+    reach: (number) => {
+      const inside = number >= offset && (number < offset + lines || tail.end === 0);
+      if (!inside) setWished(number === Infinity ? number : Math.max(0, Math.round(number - MOST / 2)));
+      return inside;
+    },
     see: (first, last) => {
-      const wanted = { first: Math.floor(first / PAGE), last: Math.floor(last / PAGE) };
+      // Whoever looks at what came before the end keeps it under the eyes.
+      if (wished === Infinity && last < lines - 100) setWished(offset);
+      const wanted = { first: Math.floor((first + offset) / PAGE), last: Math.floor((last + offset) / PAGE) };
       if (wanted.first === seen.first && wanted.last === seen.last) return;
       // What is only flown over is not asked for.
       window.clearTimeout(clock.current);
@@ -153,9 +167,15 @@ export function useFoundLines(workspace: string, runId: string, wanted: Wanted, 
   const found = useInfiniteQuery({
     queryKey: ["log", workspace, runId, "found", wanted, fromEnd, before],
     queryFn: async ({ pageParam, signal }): Promise<Found> => {
-      const hits = await search(workspace, runId, wanted, pageParam, fromEnd, PAGE, signal);
-      const next = hits.next !== null && hits.next < before ? hits.next : null;
-      return { lines: hits.lines.filter((line) => line.line < before), next, at: (hits.next ?? 0) / (before || 1) };
+      let lines: Line[] = [];
+      let next: number | null = pageParam;
+      // The daemon looks for a moment at a time; what is found is shown from time to time.
+      for (const until = Date.now() + 400; next !== null && lines.length < PAGE && Date.now() < until; ) {
+        const hits: Shape["LogHits"] = await search(workspace, runId, wanted, next, fromEnd, PAGE, signal);
+        lines = fromEnd ? hits.lines.concat(lines) : lines.concat(hits.lines);
+        next = hits.next !== null && hits.next < before ? hits.next : null;
+      }
+      return { lines: lines.filter((line) => line.line < before), next, at: (next ?? 0) / (before || 1) };
     },
     initialPageParam: fromEnd ? before : 0,
     getNextPageParam: (page) => page.next ?? undefined,
@@ -181,6 +201,7 @@ export function useFoundLines(workspace: string, runId: string, wanted: Wanted, 
       const index = lines.findIndex((line) => line.line >= number);
       return index < 0 ? lines.length - 1 : index;
     },
+    reach: () => true,
     see: (first, end) => setNear(fromEnd ? first < 100 : end > lines.length - 100),
     ahead: hasNextPage && last ? (fromEnd ? last.at : 1 - last.at) : 0,
     loading: isFetching && (near || lines.length === 0),

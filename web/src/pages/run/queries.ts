@@ -57,24 +57,6 @@ export const tables = (workspace: string, run: Run) =>
       take(api.GET("/api/v1/workspaces/{workspace}/runs/{run_id}/tables", { params: at(workspace, run.id) })),
   });
 
-/** The first rows of a table of a run. */
-export const firstRows = (workspace: string, runId: string, table: Shape["RunTable"]) =>
-  queryOptions({
-    queryKey: [workspace, "run", runId, "rows", table.name],
-    queryFn: () =>
-      take(
-        api.POST("/api/v1/workspaces/{workspace}/tables/page", {
-          params: { path: { workspace } },
-          body: {
-            run_id: runId,
-            ...(table.artifact !== null ? { artifact: table.artifact } : { step: table.step }),
-            limit: 8,
-          },
-        }),
-      ),
-    staleTime: Infinity,
-  });
-
 /** The text of a file in the run's folder. */
 export const text = (workspace: string, runId: string, path: string) =>
   queryOptions({
