@@ -5,6 +5,11 @@ const teal: MantineColorsTuple = [
   "#e6fbf8", "#d0f2ed", "#a3e4da", "#72d5c7", "#4ac9b7", "#2fc1ad", "#1cbda7", "#08796d", "#006a5f", "#00574e",
 ];
 
+/** What is dangerous: the colour of a failure, in both themes. */
+const red: MantineColorsTuple = [
+  "#fff5f5", "#ffe3e3", "#ffc9c9", "#ffa8a8", "#ff8080", "#ff6b6b", "#dc2626", "#b91c1c", "#991b1b", "#7f1d1d",
+];
+
 /** Mantine's own surfaces in the dark take the neutrals of console.css. */
 const dark: MantineColorsTuple = [
   "#d5d9de", "#b3bac3", "#9aa3af", "#6b7480", "#3a4048", "#2c3036", "#1f2329", "#17191d", "#121417", "#101114",
@@ -13,7 +18,7 @@ const dark: MantineColorsTuple = [
 export const theme = createTheme({
   primaryColor: "teal",
   primaryShade: { light: 7, dark: 4 },
-  colors: { teal, dark },
+  colors: { teal, red, dark },
   fontFamily: '"Inter Variable", system-ui, sans-serif',
   fontFamilyMonospace: '"JetBrains Mono Variable", ui-monospace, monospace',
   // The size of text follows the density that was chosen: console.css.

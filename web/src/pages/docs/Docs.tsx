@@ -1,9 +1,9 @@
 import "./docs.css";
-import { TextInput } from "@mantine/core";
 import { useQueries, useQuery } from "@tanstack/react-query";
-import { useCallback, useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
+import { useCallback, useDeferredValue, useEffect, useMemo, useState } from "react";
 import { Link, NavLink, useLocation, useParams, useSearchParams } from "react-router";
 import { Markdown } from "../../parts/Markdown";
+import { Search } from "../../parts/Search";
 import { Empty, Trouble } from "../../parts/Trouble";
 import { count } from "../../parts/words";
 import { anchors, search } from "./finding";
@@ -12,34 +12,15 @@ import { guide, guides } from "./queries";
 /** The project's guides: they come with the program, and are read without a network. */
 export default function Docs() {
   const { workspace = "", guide: named } = useParams();
-  const [address, setAddress] = useSearchParams();
+  const [address] = useSearchParams();
   const wanted = address.get("find") ?? "";
   const listed = useQuery(guides);
   const name = named ?? listed.data?.guides[0]?.name ?? "";
-  const box = useRef<HTMLInputElement>(null);
-  useEffect(() => {
-    const onKey = (event: KeyboardEvent) => {
-      if (event.key !== "/" || (event.target as HTMLElement).closest("input, textarea, [contenteditable]")) return;
-      event.preventDefault();
-      box.current?.focus();
-    };
-    window.addEventListener("keydown", onKey);
-    return () => window.removeEventListener("keydown", onKey);
-  }, []);
   if (listed.error) return <Trouble error={listed.error} />;
   return (
     <div className="docs">
       <aside className="docs-guides">
-        <TextInput
-          ref={box}
-          size="xs"
-          type="search"
-          aria-label="Search the guides"
-          placeholder="Search the guides  /"
-          value={wanted}
-          onChange={(event) => setAddress(event.currentTarget.value ? { find: event.currentTarget.value } : {}, { replace: true })}
-          onKeyDown={(event) => event.key === "Escape" && setAddress({}, { replace: true })}
-        />
+        <Search label="Search the guides" />
         <nav aria-label="Guides">
           <ul>
             {listed.data?.guides.map((each) => (

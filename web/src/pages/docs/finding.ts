@@ -35,36 +35,51 @@ export function anchors({ text, headings }: Pick<Guide, "text" | "headings">): M
   return found;
 }
 
-/** Where all the words are said: headings first, then lines, in the order of the guides. */
+/** The parts of guides in which all the words are said, each with the line that says most of them; headings that say them first. */
 export function search(guides: readonly Guide[], wanted: string): Found[] {
   const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length === 0) return [];
-  const headings: Found[] = [];
-  const lines: Found[] = [];
-  for (const guide of guides) {
-    const named = new Map(guide.headings.map((each) => [each.anchor, each.text]));
-    const at = anchors(guide);
-    let anchor = "";
-    for (const [index, line] of guide.text.split("\n").entries()) {
-      const own = at.get(index + 1);
-      anchor = own ?? anchor;
-      const said = line.toLowerCase();
-      if (!words.every((word) => said.includes(word))) continue;
-      const plain = line.replace(/^[#>\s|*-]+|[|\s]+$/g, "").replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").replace(/[`*]/g, "");
-      const start = plain.toLowerCase().indexOf(words[0] ?? "");
-      if (start < 0) continue;
-      const from = Math.max(0, start - 60);
-      const end = start + (words[0]?.length ?? 0);
-      (own ? headings : lines).push({
-        guide: guide.name,
-        title: guide.title,
-        heading: named.get(anchor) ?? "",
-        anchor,
-        before: (from > 0 ? "…" : "") + plain.slice(from, start),
-        match: plain.slice(start, end),
-        after: plain.slice(end, end + 100),
-      });
+  const named: Found[] = [];
+  const told: Found[] = [];
+  for (const guide of guides)
+    for (const { anchor, heading, lines } of parts(guide)) {
+      const whole = lines.join("\n").toLowerCase();
+      if (!words.every((word) => whole.includes(word))) continue;
+      const score = (line: string) => words.filter((word) => line.toLowerCase().includes(word)).length;
+      const best = lines.slice(1).reduce((best, line) => (score(line) > score(best) ? line : best), lines[0] ?? "");
+      const found = { guide: guide.name, title: guide.title, heading, anchor, ...around(plain(best), words) };
+      (score(heading) === words.length ? named : told).push(found);
     }
+  return [...named, ...told].slice(0, MOST);
+}
+
+/** What stands below each heading, the heading itself first. */
+function parts(guide: Guide): { anchor: string; heading: string; lines: string[] }[] {
+  const at = anchors(guide);
+  const names = new Map(guide.headings.map((each) => [each.anchor, each.text]));
+  const found: { anchor: string; heading: string; lines: string[] }[] = [];
+  for (const [index, line] of guide.text.split("\n").entries()) {
+    const anchor = at.get(index + 1);
+    if (anchor !== undefined) found.push({ anchor, heading: names.get(anchor) ?? "", lines: [line] });
+    else found.at(-1)?.lines.push(line);
   }
-  return [...headings, ...lines].slice(0, MOST);
+  return found;
+}
+
+/** A line without the marks of Markdown. */
+function plain(line: string): string {
+  return line.replace(/^[#>\s|*-]+|[|\s]+$/g, "").replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").replace(/[`*]/g, "");
+}
+
+/** The first of the words that a line says, and what stands around it. */
+function around(line: string, words: string[]): Pick<Found, "before" | "match" | "after"> {
+  const small = line.toLowerCase();
+  const word = words.find((each) => small.includes(each)) ?? "";
+  const start = Math.max(0, small.indexOf(word));
+  const from = Math.max(0, start - 60);
+  return {
+    before: (from > 0 ? "…" : "") + line.slice(from, start),
+    match: line.slice(start, start + word.length),
+    after: line.slice(start + word.length, start + word.length + 100),
+  };
 }

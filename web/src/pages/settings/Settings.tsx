@@ -1,7 +1,8 @@
 import "./settings.css";
-import { Text, TextInput, Title } from "@mantine/core";
+import { Text, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useSearchParams } from "react-router";
+import { Search } from "../../parts/Search";
 import { Empty, Trouble } from "../../parts/Trouble";
 import { KillSwitch } from "./KillSwitch";
 import { type Setting, settings } from "./queries";
@@ -23,7 +24,7 @@ const ORDER = ["Running", "Workers", "Keeping", "Environments", "The pool", "The
 
 /** Every setting of this machine, with where it comes from, and the switch that stops everything. */
 export default function Settings() {
-  const [address, setAddress] = useSearchParams();
+  const [address] = useSearchParams();
   const wanted = address.get("find") ?? "";
   const found = useQuery(settings);
   if (found.error && !found.data) return <Trouble error={found.error} />;
@@ -42,16 +43,7 @@ export default function Settings() {
           of this machine, in <span className="mono">{path}</span>
         </Text>
         <span className="grow" />
-        <TextInput
-          size="xs"
-          w={220}
-          type="search"
-          aria-label="Find a setting"
-          placeholder="Find a setting"
-          value={wanted}
-          onChange={(event) => setAddress(event.currentTarget.value ? { find: event.currentTarget.value } : {}, { replace: true })}
-          onKeyDown={(event) => event.key === "Escape" && setAddress({}, { replace: true })}
-        />
+        <Search label="Find a setting" width={220} />
       </header>
       {problem && (
         <div className="panel settings-problem" role="alert">

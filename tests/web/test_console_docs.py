@@ -1,0 +1,57 @@
+"""The guides, read in the console without a network."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from axe import findings
+
+
+def test_guides_are_read_and_lead_to_each_other(console: Any) -> None:
+    window = console()
+    page = window.page
+    page.get_by_role("link", name="Docs").click()
+    guides = page.get_by_role("navigation", name="Guides")
+    page.get_by_role("heading", name="Writing flows", level=1).wait_for()
+    # A heading of the page, from its contents.
+    page.get_by_role("navigation", name="On this page").get_by_role("link", name="Checkpoints").click()
+    page.wait_for_url(re.compile("#checkpoints$"))
+    page.wait_for_function("document.activeElement.id === 'checkpoints'")
+    # A heading of another guide, from a link in the text.
+    guides.get_by_role("link", name="Commands").click()
+    page.get_by_role("heading", name="Commands", level=1).wait_for()
+    page.locator("article").get_by_role("link", name="Environments").last.click()
+    page.wait_for_url(re.compile("/docs/environments"))
+    page.get_by_role("heading", name="Environments", level=1).wait_for()
+    page.locator("article pre .code-string").first.wait_for()
+    assert window.told == []
+    assert {url.split("/")[2] for url in window.asked} == {window.url.split("/")[2]}, "nobody else is asked"
+
+
+def test_guides_are_searched(console: Any) -> None:
+    page = console().page
+    page.get_by_role("link", name="Docs").click()
+    page.get_by_role("heading", level=1).wait_for()
+    page.keyboard.press("/")
+    page.keyboard.type("waypoint checkpoint")
+    found = page.get_by_role("region", name="Found")
+    found.get_by_role("link", name=re.compile("Checkpoints|Steps")).first.click()
+    page.wait_for_url(re.compile("/docs/authoring#"))
+    page.get_by_role("searchbox", name="Search the guides").fill("no guide has these words")
+    page.get_by_text("No guide says").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("heading", name="Writing flows", level=1).wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_guides_have_no_serious_finding(console: Any, scheme: str) -> None:
+    page = console(scheme).page
+    page.get_by_role("link", name="Docs").click()
+    page.locator("article .code-keyword").first.wait_for()
+    found = {"guide": findings(page)}
+    page.get_by_role("searchbox", name="Search the guides").fill("flow")
+    page.get_by_role("region", name="Found").get_by_role("link").first.wait_for()
+    found["search"] = findings(page)
+    assert found == {"guide": [], "search": []}
