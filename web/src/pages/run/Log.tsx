@@ -121,6 +121,7 @@ function OpenLog({ workspace, run, look, onLook, field, extent }: LogProps & { e
       )}
       <p className="log-foot quiet small" role="status">
         {filtered ? `${lines.count.toLocaleString()}${lines.ahead > 0 ? "+" : ""} of ${count(tail.end, "line")}` : count(tail.end, "line")}
+        {!filtered && lines.count < tail.end && ` · ${lines.count.toLocaleString()} in reach, Home and End lead to the others`}
         {lines.loading && lines.ahead > 0 && ` · looked through ${Math.floor(100 * (1 - lines.ahead))} %`}
         {filtered && lines.count === 0 && !lines.loading && lines.ahead === 0 && " · nothing in the log fits"}
         {jump.data === null && !jump.isPending && " · no further match"}
