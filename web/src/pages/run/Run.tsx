@@ -12,6 +12,7 @@ import { DetailsTab } from "./DetailsTab";
 import { ErrorTab } from "./ErrorTab";
 import { Heading } from "./Heading";
 import { Log } from "./Log";
+import { useExtent } from "./logLines";
 import { ReportTab } from "./ReportTab";
 import { Timeline } from "./Timeline";
 import "./run.css";
@@ -25,7 +26,13 @@ export default function RunPage() {
   const { workspace = "", run: runId = "" } = useParams();
   const found = useQuery(run(workspace, runId));
   if (found.error && !found.data) return <Trouble error={found.error} />;
-  return found.data ? <Shown key={found.data.id} workspace={workspace} row={found.data} /> : null;
+  return found.data ? <Shown key={found.data.id} workspace={workspace} row={found.data} /> : <Ahead workspace={workspace} runId={runId} />;
+}
+
+/** While the run is on its way its log is asked for already: in a long one, the lines have to be counted first. */
+function Ahead({ workspace, runId }: { workspace: string; runId: string }) {
+  useExtent(workspace, runId);
+  return null;
 }
 
 function Shown({ workspace, row }: { workspace: string; row: Run }) {
