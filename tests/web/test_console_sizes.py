@@ -6,6 +6,7 @@ Times are measured and told, and never judged here: docs/performance.md says wha
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from bench.browsing import Opened, Requests, Scrolled, open_page, scroll
-from bench.large import Large, make_large
+from bench.large import TABLE, Large, make_large
 from flowstead.client import MachineClient
 from flowstead.client.finding import transport_to
 from flowstead.client.launching import start_daemon
@@ -131,4 +132,18 @@ def test_a_log_of_a_million_lines(desk: Desk, window: Any, measured: Any) -> Non
     assert scrolled.nodes < MOST_NODES
     log.press("End")
     log.get_by_text(f"line {LINES - 1}:").wait_for()
+    assert size_of(requests) < MOST_ASKED + MOST_SCROLLED, requests.of("api/")
+
+
+def test_a_table_of_a_gigabyte(desk: Desk, window: Any, measured: Any) -> None:
+    page: Page = window.page
+    requests = Requests(page)
+    grid = page.get_by_role("grid")
+    opened = open_page(page, f"{desk.url}/data?path={TABLE}", grid.get_by_role("gridcell").nth(3))
+    scrolled = scroll(page, grid, 60)
+    measured(opened, scrolled)
+    assert scrolled.nodes < MOST_NODES
+    grid.press("Control+End")
+    last = grid.get_by_role("row").filter(has=page.get_by_role("rowheader", name=f"{ROWS:,}", exact=True))
+    last.get_by_role("gridcell", name=re.compile(f"^({ROWS - 1}|{ROWS - 1:,})$")).wait_for()
     assert size_of(requests) < MOST_ASKED + MOST_SCROLLED, requests.of("api/")

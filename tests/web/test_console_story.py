@@ -47,8 +47,12 @@ def test_the_demo_from_an_empty_home(browser: Any, machine: MachineClient, tmp_p
     # What waits in the inbox runs by itself, and what comes of it, too; all of it is seen live.
     page.get_by_role("button", name="Engine off").click()
     page.get_by_text(re.compile(r"\d+ running")).wait_for()
-    page.get_by_role("row", name=re.compile("succeeded Delay report.*ago|succeeded Delay report.*just now")).wait_for(timeout=60_000)
-    page.get_by_role("row", name=re.compile("succeeded Delay report")).get_by_role("link", name=re.compile("just now|ago")).click()
+    page.get_by_role("row", name=re.compile("succeeded Delay report.*ago|succeeded Delay report.*just now")).wait_for(
+        timeout=60_000
+    )
+    page.get_by_role("row", name=re.compile("succeeded Delay report")).get_by_role(
+        "link", name=re.compile("just now|ago")
+    ).click()
     page.wait_for_url(re.compile("/runs/r_"))
     page.get_by_text(re.compile("27,004 flights")).first.wait_for()
     # The report's picture.
