@@ -164,7 +164,7 @@ def _in_spans(bottom: int, top: int, look: Callable[[int, int], bool], seconds: 
 def _reach(reader: LedgerReader, filters: RunFilters) -> tuple[int, int]:
     """The numbers from and below which the runs of a time are; wider rather than narrower."""
     bottom, rows = 0, reader.rows(sql.NEWEST_NUMBER)
-    top = rows[0][0] + 1 if rows else 0
+    top = rows[0][0] + 1 if rows else 1  # without a ledger as with an empty one
     if filters.since is not None:
         rows = reader.rows(sql.NUMBERS_SINCE, (id_at(filters.since - _MICROSECONDS_APART),))
         bottom = rows[0][0] if rows and rows[0][0] else top
