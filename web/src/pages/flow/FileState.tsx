@@ -1,23 +1,26 @@
-/** What became of a source file, as glyph and word. */
-const WORDS: Record<string, [glyph: string, words: string, look: string]> = {
-  fresh: ["✓", "fresh", "succeeded"],
-  changed: ["Δ", "changed", "waiting"],
-  failed: ["✗", "failed", "failed"],
-  never: ["·", "never run", "pending"],
-  queued: ["○", "queued", "queued"],
-  running: ["●", "running", "running"],
-  interrupted: ["↯", "interrupted", "interrupted"],
+import {
+  IconBolt, IconCircleCheck, IconCircleDashed, IconCircleDot, IconCircleX, IconDelta, IconPoint, type TablerIcon,
+} from "@tabler/icons-react";
+
+/** What can have become of a source file: glyph, words, and the state whose colour it has. */
+const WORDS: Record<string, [glyph: TablerIcon, words: string, look: string]> = {
+  fresh: [IconCircleCheck, "fresh", "succeeded"],
+  changed: [IconDelta, "changed", "waiting"],
+  failed: [IconCircleX, "failed", "failed"],
+  never: [IconPoint, "never run", "pending"],
+  queued: [IconCircleDashed, "queued", "queued"],
+  running: [IconCircleDot, "running", "running"],
+  interrupted: [IconBolt, "interrupted", "interrupted"],
 };
 
 export const FILE_STATES = Object.keys(WORDS);
 
+/** What became of a source file, as glyph and word. */
 export function FileState({ state }: { state: string }) {
-  const [glyph, words, look] = WORDS[state] ?? ["·", state, "pending"];
+  const [Glyph, words, look] = WORDS[state] ?? [IconPoint, state, "pending"];
   return (
     <span className={`state state-${look}`}>
-      <span className="glyph" aria-hidden>
-        {glyph}
-      </span>
+      <Glyph className="glyph" size={16} aria-hidden />
       {words}
     </span>
   );

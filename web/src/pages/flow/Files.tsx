@@ -1,7 +1,7 @@
 import { Button, Text, TextInput } from "@mantine/core";
 import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type KeyboardEvent, useEffect, useRef, useState } from "react";
+import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
 import { Link, useNavigate, useSearchParams } from "react-router";
 import { api, type Shape, take } from "../../api/client";
 import { Ago } from "../../parts/Times";
@@ -29,10 +29,11 @@ export function Files({ workspace, flow, refusal }: { workspace: string; flow: S
       },
       { replace: true },
     );
+  const files = useMemo(() => found.data?.pages.flatMap((page) => page.files) ?? [], [found.data]);
   const first = found.data?.pages[0];
   const last = found.data?.pages.at(-1);
   if (found.error && !first) return <Trouble error={found.error} />;
-  if (!first || !last) return null;
+  if (!first || !last) return <p className="quiet soon">Looking at the files…</p>;
   const chosen = new Set(filter.state?.split(",") ?? []);
   const toggle = (state: string) => {
     const next = new Set(chosen);
@@ -76,7 +77,7 @@ export function Files({ workspace, flow, refusal }: { workspace: string; flow: S
       )}
       {!last.problem && last.total === 0 && <Empty>There is no file in {last.source} yet. Drop files anywhere on this page, and they run.</Empty>}
       {last.total > 0 && (
-        <FileList workspace={workspace} flow={flow} source={last.source ?? ""} files={found.data?.pages.flatMap((page) => page.files) ?? []} refusal={refusal}
+        <FileList workspace={workspace} flow={flow} source={last.source ?? ""} files={files} refusal={refusal}
           more={found.hasNextPage && !found.isFetchingNextPage ? () => void found.fetchNextPage() : undefined} complete={!found.hasNextPage} />
       )}
     </section>

@@ -81,7 +81,7 @@ function Head({ workspace, flow, root, refusal }: HeadProps) {
           </span>
         )}
         {now?.condition && <span className="state-waiting">{now.condition}</span>}
-        <span className="quiet">{flow.group}</span>
+        {flow.group && <span className="quiet">{flow.group}</span>}
         <span className="mono quiet">{flow.file}</span>
       </div>
       {flow.description && <p className="description">{flow.description}</p>}

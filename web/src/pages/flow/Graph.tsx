@@ -1,4 +1,5 @@
 import { VisuallyHidden } from "@mantine/core";
+import { IconFiles, IconFunction, IconPoint, IconStack2, type TablerIcon } from "@tabler/icons-react";
 import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
 import type { Run, Shape } from "../../api/client";
 import { State } from "../../parts/State";
@@ -12,10 +13,10 @@ const EDGE = 12;
 const BEYOND = 400;
 
 /** What kind of step it is, as a glyph and in words. */
-export const KINDS: Record<string, [glyph: string, words: string]> = {
-  step: ["ƒ", "Step"],
-  map: ["⇉", "Map: one call for each item"],
-  collect: ["▤", "Collects files"],
+export const KINDS: Record<string, [glyph: TablerIcon, words: string]> = {
+  step: [IconFunction, "Step"],
+  map: [IconStack2, "Map: one call for each item"],
+  collect: [IconFiles, "Collects files"],
 };
 
 interface GraphProps {
@@ -73,7 +74,7 @@ export function Graph({ steps, took, run, chosen, onChoose }: GraphProps) {
   return (
     <div className="graph" ref={frame} onScroll={look}>
       <div style={{ position: "relative", ...size }}>
-        <svg width={size.width} height={size.height} aria-hidden>
+        <svg className="edges" width={size.width} height={size.height} aria-hidden>
           {placed.map((each, index) => {
             const above = each.parent === null ? undefined : placed[each.parent];
             return above && (near(each) || near(above)) ? <Edge key={index} from={above} to={each} /> : null;
@@ -137,7 +138,7 @@ interface NodeProps {
 
 function Node({ index, placed, took, now, chosen, reached, onChoose }: NodeProps) {
   const { step } = placed;
-  const [glyph, kind] = KINDS[step.kind] ?? ["•", step.kind];
+  const [Glyph, kind] = KINDS[step.kind] ?? [IconPoint, step.kind];
   const items = now?.items_total != null && now.status === "running" ? `${now.items_done ?? 0}/${now.items_total}` : null;
   return (
     <div
@@ -151,7 +152,7 @@ function Node({ index, placed, took, now, chosen, reached, onChoose }: NodeProps
       onKeyDown={(event) => (event.key === "Enter" || event.key === " ") && (event.preventDefault(), onChoose(step.name))}
     >
       <span className="kind" title={kind} aria-hidden>
-        {glyph}
+        <Glyph size={16} />
       </span>
       <span className="name" title={step.label}>
         <span className="quiet">{index + 1}</span> {step.label}

@@ -1,7 +1,8 @@
-import { useQuery } from "@tanstack/react-query";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { useSearchParams } from "react-router";
 import type { Shape } from "../../api/client";
+import { run as runQuery } from "../../api/queries";
 import { Empty } from "../../parts/Trouble";
 import { Graph } from "./Graph";
 import { durations, lastRuns } from "./queries";
@@ -11,7 +12,9 @@ import { StepDetails } from "./StepDetails";
 export function Plan({ workspace, flow }: { workspace: string; flow: Shape["FlowDetails"] }) {
   const [address, setAddress] = useSearchParams();
   const measured = useQuery(durations(workspace, flow.name)).data;
-  const run = useQuery(lastRuns(workspace, flow.name)).data?.runs[0] ?? null;
+  const last = useQuery(lastRuns(workspace, flow.name)).data?.runs[0]?.id ?? "";
+  // While the next one is asked for, the one before it is still shown.
+  const run = useQuery({ ...runQuery(workspace, last), enabled: last !== "", placeholderData: keepPreviousData }).data ?? null;
   const took = useMemo(() => new Map(measured?.steps.map((step) => [step.name, step.took])), [measured]);
   const steps = flow.plan?.steps ?? [];
   const chosen = steps.find((step) => step.name === address.get("step")) ?? steps[0];

@@ -65,7 +65,7 @@ function Pending({ workspace, flow }: UnreadyProps) {
       {found.data && (
         <p className="quiet">
           {found.data.why}
-          {found.data.requirements.length > 0 && `: ${found.data.requirements.map((each) => each.text).join(", ")}`}
+          {found.data.requirements.length > 0 && ` ${found.data.requirements.map((each) => each.text).join(", ")}.`}
         </p>
       )}
       {built && <BuildState built={built} />}

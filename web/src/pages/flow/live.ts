@@ -1,10 +1,18 @@
-import { useQueryClient } from "@tanstack/react-query";
+import { type InfiniteData, type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { useCallback, useEffect, useRef } from "react";
 import { type Change, fold, useChanges } from "../../api/live";
 import { flowDetails, lastRuns } from "./queries";
 
 /** At most so often is asked again what changes with every run. */
 const MILLISECONDS_BETWEEN_LOOKS = 700;
+
+const MILLISECONDS_BETWEEN_LONG_LOOKS = 5000;
+
+/** Whether so many files are shown that asking for them again is much. */
+function manyFiles(client: QueryClient, workspace: string, name: string): boolean {
+  const lists = client.getQueriesData<InfiniteData<unknown>>({ queryKey: [workspace, "flow", name, "sources"] });
+  return lists.some(([, list]) => (list?.pages.length ?? 0) > 3);
+}
 
 /** Lets what is shown of a flow follow its runs: changes go into the runs that are known, the rest is asked for anew. */
 export function useLiveFlow(workspace: string, name: string): void {
@@ -21,12 +29,12 @@ export function useLiveFlow(workspace: string, name: string): void {
     workspace,
     useCallback(
       (changes: Change[]) => {
-        const look = (what: string) => {
+        const look = (what: string, milliseconds = MILLISECONDS_BETWEEN_LOOKS) => {
           if (due.current.has(what)) return;
           const timer = window.setTimeout(() => {
             due.current.delete(what);
             void client.invalidateQueries({ queryKey: [workspace, "flow", name, what] });
-          }, MILLISECONDS_BETWEEN_LOOKS);
+          }, milliseconds);
           due.current.set(what, timer);
         };
         const key = lastRuns(workspace, name).queryKey;
@@ -39,7 +47,7 @@ export function useLiveFlow(workspace: string, name: string): void {
           if (known) client.setQueryData(key, (page) => page && { ...page, runs: page.runs.map((each) => fold(each, change)) });
           else look("runs");
           if (change.kind !== "run") continue;
-          look("sources");
+          look("sources", manyFiles(client, workspace, name) ? MILLISECONDS_BETWEEN_LONG_LOOKS : undefined);
           if (!row.finished_at) continue;
           look("durations");
           look("versions");

@@ -9,7 +9,8 @@ export const flowDetails = (workspace: string, name: string) =>
   queryOptions({
     queryKey: [workspace, "flow", name],
     queryFn: () => take(api.GET("/api/v1/workspaces/{workspace}/flows/{name}", of(workspace, name))),
-    refetchInterval: 10_000,
+    // A flow that waits for its environment can be read as soon as that is built.
+    refetchInterval: ({ state: { data } }) => (data?.status === "pending" ? 2000 : 10_000),
   });
 
 export const durations = (workspace: string, name: string) =>
@@ -66,14 +67,14 @@ export const environment = (workspace: string, name: string) =>
       data?.environment && ["queued", "building"].includes(data.environment.state) ? 1000 : 30_000,
   });
 
-/** The last runs of a flow, the newest first, with their steps; useLiveFlow puts into them what changes. */
+/** The last runs of a flow, the newest first, without their steps; useLiveFlow puts into them what changes. */
 export const lastRuns = (workspace: string, name: string) =>
   queryOptions({
     queryKey: [workspace, "flow", name, "runs"],
     queryFn: async () => {
       const stream = streamOf(workspace);
       const since = stream.seen;
-      const params = { path: { workspace }, query: { flow: name, limit: 50 } };
+      const params = { path: { workspace }, query: { flow: name, limit: 50, steps: false } };
       const page = await take(api.GET("/api/v1/workspaces/{workspace}/runs", { params }));
       return { ...page, runs: page.runs.map((row) => stream.newest(row, since)) };
     },
