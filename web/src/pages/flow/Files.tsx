@@ -5,11 +5,11 @@ import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react"
 import { Link, useNavigate, useSearchParams } from "react-router";
 import { api, type Shape, take } from "../../api/client";
 import { Ago } from "../../parts/Times";
+import { useRowHeight } from "../../parts/rows";
 import { Empty, Trouble } from "../../parts/Trouble";
+import { bytes } from "../../parts/words";
 import { FileState, FILE_STATES } from "./FileState";
 import { type FileFilter, sourceFiles, useStartWith } from "./queries";
-
-const ROW = 32;
 
 /** What became of each source file of the flow: filters in the address, very many files, each can be run. */
 export function Files({ workspace, flow, refusal }: { workspace: string; flow: Shape["FlowDetails"]; refusal: string | null }) {
@@ -136,7 +136,9 @@ function FileList({ workspace, flow, source, files, refusal, more, complete }: F
   const box = useRef<HTMLDivElement>(null);
   const [active, setActive] = useState(0);
   const navigate = useNavigate();
-  const rows = useVirtualizer({ count: files.length, getScrollElement: () => box.current, estimateSize: () => ROW, overscan: 12 });
+  const row = useRowHeight();
+  const rows = useVirtualizer({ count: files.length, getScrollElement: () => box.current, estimateSize: () => row, overscan: 12 });
+  useEffect(() => rows.measure(), [rows, row]);
   const shown = rows.getVirtualItems();
   const end = shown.at(-1)?.index ?? 0;
   useEffect(() => {
@@ -173,7 +175,7 @@ function FileList({ workspace, flow, source, files, refusal, more, complete }: F
                   {file.path}
                 </span>
                 <span role="gridcell" className="mono right quiet">
-                  {size(file.size)}
+                  {bytes(file.size)}
                 </span>
                 <span role="gridcell" className="quiet">
                   <Ago at={file.modified_at} />
@@ -218,16 +220,4 @@ function RunFile({ workspace, name, source, file, refusal }: RunFileProps) {
       {words}
     </Button>
   );
-}
-
-/** A size as people say it. */
-export function size(bytes: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }

@@ -47,17 +47,24 @@ export function Graph({ steps, took, run, chosen, onChoose }: GraphProps) {
   useEffect(look, [steps]);
 
   const current = Math.max(0, placed.findIndex(({ step }) => step.name === chosen));
+  // Keys may come faster than what they choose is drawn.
+  const at = useRef(current);
+  useEffect(() => {
+    at.current = current;
+  }, [current]);
   const move = (event: KeyboardEvent) => {
     const by = { ArrowDown: 1, j: 1, ArrowRight: 1, ArrowUp: -1, k: -1, ArrowLeft: -1, Home: -placed.length, End: placed.length }[event.key];
     if (by === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    const index = chosen === null && by > 0 ? 0 : Math.min(placed.length - 1, Math.max(0, current + by));
+    const index = chosen === null && by > 0 ? 0 : Math.min(placed.length - 1, Math.max(0, at.current + by));
+    at.current = index;
     const next = placed[index];
     if (!next) return;
     onChoose(next.step.name);
     const box = frame.current;
-    const at = { left: x(next), top: y(next) };
-    if (box && (at.top < box.scrollTop || at.top + NODE.height > box.scrollTop + box.clientHeight)) box.scrollTo({ top: at.top - 80 });
+    const top = y(next);
+    if (box && (top < box.scrollTop || top + NODE.height > box.scrollTop + box.clientHeight)) box.scrollTo({ top: top - 80 });
+    if (box && (x(next) < box.scrollLeft || x(next) + NODE.width > box.scrollLeft + box.clientWidth)) box.scrollTo({ left: x(next) - 80 });
     // The node may be drawn only after this.
     requestAnimationFrame(() => box?.querySelector<HTMLElement>(`#step-${index}`)?.focus({ preventScroll: true }));
   };

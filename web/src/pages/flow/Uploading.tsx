@@ -3,8 +3,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { useRef, useSyncExternalStore } from "react";
 import { Link } from "react-router";
 import { State } from "../../parts/State";
-import { count } from "../../parts/words";
-import { size } from "./Files";
+import { bytes, count } from "../../parts/words";
 import { type Upload, uploadsOf } from "./uploads";
 
 const ROW = 36;
@@ -50,7 +49,7 @@ export function Uploading({ workspace, flow }: { workspace: string; flow: string
                   <span className="mono path" title={upload.name}>
                     {upload.name}
                   </span>
-                  <span className="mono right quiet">{size(upload.file.size)}</span>
+                  <span className="mono right quiet">{bytes(upload.file.size)}</span>
                   <Now upload={upload} workspace={workspace} flow={flow} />
                 </li>
               )
