@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +17,7 @@ import pytest
 from bench.browsing import Opened, Requests, Scrolled, open_page, scroll
 from bench.large import TABLE, Large, make_large
 from flowstead.client import MachineClient
-from flowstead.client.finding import transport_to
+from flowstead.client.finding import daemon_pid, transport_to
 from flowstead.client.launching import start_daemon
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[Des
             key = machine.open(large.layout.root)["workspace"]
             yield Desk(machine, large, f"{info.url}/w/{key}")
             machine.stop()
+        while daemon_pid(home) is not None:  # it writes there until it has ended
+            time.sleep(0.05)
     shutil.rmtree(folder)  # more than a gigabyte
 
 
