@@ -1,7 +1,7 @@
 /** Durations as people say them: 42 ms, 1.2 s, 3 m 04 s, 2 h 05 m. */
 export function duration(milliseconds: number | null | undefined): string {
   if (milliseconds == null) return "";
-  if (milliseconds < 0.5) return "< 1 ms";
+  if (milliseconds > 0 && milliseconds < 0.5) return "< 1 ms";
   if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
   const seconds = milliseconds / 1000;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;

@@ -165,7 +165,7 @@ function Node({ index, placed, took, now, chosen, reached, onChoose }: NodeProps
         <span className="quiet">{index + 1}</span> {step.label}
         <VisuallyHidden> {step.kind}</VisuallyHidden>
       </span>
-      <span className="now">{now && now.status !== "pending" ? <State status={now.status} /> : <span className="quiet">not run yet</span>}</span>
+      <span className="now">{now && now.status !== "pending" ? <State status={now.status} /> : <span className="quiet">{now ? "not reached" : "not run yet"}</span>}</span>
       <span className="took mono" title={took ? `Median of ${took.count} runs` : undefined}>
         {items ?? (took ? duration(took.median_ms) : "")}
       </span>
