@@ -14,22 +14,19 @@ export function Crumbs({ workspace, path, run }: { workspace: string; path: stri
   const crumbs = crumbsOf(workspace, path, run, sources);
   return (
     <nav aria-label="Where" className="crumbs" title={path || undefined}>
-      <h1>
+      <ol>
         {crumbs.map((crumb, index) => (
-          <span key={`${index} ${crumb.name}`}>
-            {index > 0 && (
-              <span className="quiet" aria-hidden>
-                {" / "}
-              </span>
-            )}
-            {index === crumbs.length - 1 || !crumb.to ? (
-              <span aria-current={index === crumbs.length - 1 ? "page" : undefined}>{middle(crumb.name, 48)}</span>
-            ) : (
+          <li key={`${index} ${crumb.name}`}>
+            {index === crumbs.length - 1 ? (
+              <h1 aria-current="page">{middle(crumb.name, 48)}</h1>
+            ) : crumb.to ? (
               <Link to={crumb.to}>{middle(crumb.name, 32)}</Link>
+            ) : (
+              middle(crumb.name, 32)
             )}
-          </span>
+          </li>
         ))}
-      </h1>
+      </ol>
     </nav>
   );
 }

@@ -1,7 +1,7 @@
-import { TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useMemo, useRef } from "react";
+import { useMemo } from "react";
 import { useSearchParams } from "react-router";
+import { FilterBox } from "../../parts/FilterBox";
 import { Empty, Trouble } from "../../parts/Trouble";
 import { count } from "../../parts/words";
 import { FileList } from "./FileList";
@@ -12,21 +12,10 @@ export function FolderView({ workspace, path, run }: { workspace: string; path: 
   const [address, setAddress] = useSearchParams();
   const found = useQuery(folder(workspace, path, run));
   const wanted = address.get("name") ?? "";
-  const filter = useRef<HTMLInputElement>(null);
   const entries = useMemo(() => {
     const lower = wanted.toLowerCase();
     return (found.data?.entries ?? []).filter((entry) => entry.name.toLowerCase().includes(lower));
   }, [found.data, wanted]);
-  useEffect(() => {
-    const pressed = (event: KeyboardEvent) => {
-      const typing = event.target instanceof HTMLElement && (event.target.isContentEditable || ["INPUT", "TEXTAREA"].includes(event.target.tagName));
-      if (event.key !== "/" || event.ctrlKey || event.metaKey || typing) return;
-      event.preventDefault();
-      filter.current?.select();
-    };
-    document.addEventListener("keydown", pressed);
-    return () => document.removeEventListener("keydown", pressed);
-  }, []);
   const type = (name: string) =>
     setAddress(
       (known) => {
@@ -43,10 +32,7 @@ export function FolderView({ workspace, path, run }: { workspace: string; path: 
   return (
     <section className="panel files-panel" aria-label="Files" aria-busy={found.isPending}>
       <div className="table-bar">
-        <TextInput
-          ref={filter} size="xs" w={220} type="search" aria-label="Filter by name" placeholder="Filter by name  ( / )" value={wanted}
-          onChange={(event) => type(event.currentTarget.value)}
-        />
+        <FilterBox label="Filter by name" placeholder="Filter by name" width={220} list=".files" text={wanted} onChange={type} />
         <span className="quiet" role="status">
           {found.data && (wanted ? `${count(entries.length, "entry", "entries")} of ${found.data.entries.length.toLocaleString("en-US")}` : count(entries.length, "entry", "entries"))}
           {found.data?.next && `, the first ${MOST_ENTRIES.toLocaleString("en-US")} by name`}

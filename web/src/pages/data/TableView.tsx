@@ -72,6 +72,14 @@ export function TableView({ workspace, source, run }: { workspace: string; sourc
             {told(filter)} ×
           </Button>
         ))}
+        {sort.map((each) => (
+          <Button
+            key={each.column} size="compact-xs" variant="default" aria-label={`No longer sort by ${each.column}`} title="A click takes it away"
+            onClick={() => setSort(sort.filter((other) => other !== each))}
+          >
+            {each.descending ? "↓" : "↑"} {each.column} ×
+          </Button>
+        ))}
         <span className="grow" />
         <Export workspace={workspace} source={source} selection={selection} />
         <Button size="compact-sm" variant={withSql ? "light" : "default"} aria-pressed={withSql} onClick={turnSql}>

@@ -1,9 +1,8 @@
-import { Button, MultiSelect, Select, TextInput } from "@mantine/core";
-import { useDebouncedCallback } from "@mantine/hooks";
+import { Button, MultiSelect, Select } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useRef, useState } from "react";
 import { useSearchParams } from "react-router";
 import { flows } from "../../api/queries";
+import { FilterBox } from "../../parts/FilterBox";
 import { dayOf, isDay, PERIODS, STATES, TRIGGERS } from "./filters";
 
 /** Which runs are shown; each choice stands in the address. */
@@ -24,7 +23,10 @@ export function FilterBar({ workspace }: { workspace: string }) {
   const when = address.get("when");
   return (
     <div className="runs-filters" role="search" aria-label="Filter runs">
-      <TextFilter text={address.get("text") ?? ""} onChange={(text) => set("text", text)} />
+      <FilterBox
+        label="Text in id, source or summary" placeholder="Id, source or summary" width={180} list=".runs-list"
+        text={address.get("text") ?? ""} onChange={(text) => set("text", text)}
+      />
       <Select
         aria-label="Flow" placeholder="All flows" size="xs" w={140} clearable searchable
         data={known.map((flow) => ({ value: flow.name, label: flow.label }))}
@@ -61,36 +63,3 @@ export function FilterBar({ workspace }: { workspace: string }) {
     </div>
   );
 }
-
-function TextFilter({ text, onChange }: { text: string; onChange: (text: string) => void }) {
-  const [typed, setTyped] = useState(text);
-  const input = useRef<HTMLInputElement>(null);
-  const tell = useDebouncedCallback(onChange, 250);
-  useEffect(() => setTyped(text), [text]);
-  useEffect(() => {
-    const pressed = (event: KeyboardEvent) => {
-      if (event.key !== "/" || event.ctrlKey || event.metaKey || isTyping(event.target)) return;
-      event.preventDefault();
-      input.current?.select();
-    };
-    document.addEventListener("keydown", pressed);
-    return () => document.removeEventListener("keydown", pressed);
-  }, []);
-  return (
-    <TextInput
-      ref={input} size="xs" w={180} placeholder="Id, source or summary  ( / )" aria-label="Text in id, source or summary" type="search"
-      value={typed}
-      onChange={(event) => {
-        setTyped(event.currentTarget.value);
-        tell(event.currentTarget.value);
-      }}
-      onKeyDown={(event) => {
-        if (event.key === "Escape" || event.key === "Enter") document.querySelector<HTMLElement>(".runs-list")?.focus();
-      }}
-    />
-  );
-}
-
-/** Whether keys go into a text there. */
-const isTyping = (target: EventTarget | null): boolean =>
-  target instanceof HTMLElement && (target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName));
