@@ -203,8 +203,9 @@ def test_a_socket_and_a_folder_are_no_files(looking: Looking, workspace: Any, mo
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("s.csv")
         assert refused(looking, "s.csv").code == "not-a-file"
+    assert looking.info("databases")["kind"] == "folder"
     with pytest.raises(FlowsteadError) as caught:
-        looking.info("databases")
+        looking.content("databases")
     assert caught.value.code == "not-a-file"
     with pytest.raises(FlowsteadError) as caught:
         looking.call("GET", "/files", path="flow_modules/none")

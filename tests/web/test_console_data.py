@@ -25,8 +25,11 @@ def totals(context):
     context.debug.save_frame(frame, "kept")
     return frame
 
+def done(context):
+    return None
+
 def build():
-    return Flow("Keeping").step(totals, save_as="delays")
+    return Flow("Keeping").step(totals, save_as="delays").step(done)
 """
 
 
@@ -72,7 +75,7 @@ def test_files_are_found_and_opened_by_keys(data: Any, workspace: Any) -> None:
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("day_591.csv"))
-    page.get_by_text("1 rows × 2").wait_for()
+    page.get_by_text("1 row").wait_for()
     page.get_by_role("navigation", name="Where").get_by_role("link", name="lake").click()
     page.get_by_role("link", name="many").wait_for()
     assert window.told == []
@@ -81,20 +84,23 @@ def test_files_are_found_and_opened_by_keys(data: Any, workspace: Any) -> None:
 def test_a_table_is_sorted_and_filtered_and_says_what_is_in_it(data: Any) -> None:
     window = data(query="?path=flights.parquet")
     page = window.page
-    page.get_by_text("5,000 rows × 4").wait_for()
+    page.get_by_text("5,000 rows").wait_for()
     page.get_by_text("25 % null").wait_for()
     page.get_by_role("columnheader", name=re.compile("flight")).get_by_role("button", name="flight", exact=True).click()
     page.wait_for_url(re.compile(re.escape("sort=%2Bflight")))
-    page.get_by_role("columnheader", name=re.compile("flight")).get_by_role("button", name=re.compile("^flight")).click()
+    page.get_by_role("columnheader", name=re.compile("flight")).get_by_role(
+        "button", name=re.compile("^flight")
+    ).click()
     page.locator("#cell-0-0", has_text="4,999").wait_for()
     page.get_by_role("button", name="Filter carrier").click()
     page.get_by_role("checkbox", name=re.compile("^AA")).click()
-    page.get_by_text("1,250 rows that fit × 4").wait_for()
+    page.get_by_text("1,250 rows that fit").wait_for()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Filter delay").click()
-    page.get_by_role("combobox", name="How it is compared").click()
-    page.get_by_role("option", name="is above").click()
-    page.get_by_role("textbox", name="Value").fill("57")
+    menu = page.get_by_role("dialog", name="Filter delay")
+    menu.get_by_role("combobox", name="How it is compared").click()
+    menu.get_by_role("option", name="is above").click()
+    menu.get_by_role("textbox", name="Value").fill("57")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Take away: delay is above 57").wait_for()
     # Whoever is sent the address sees the same.
@@ -106,7 +112,7 @@ def test_a_table_is_sorted_and_filtered_and_says_what_is_in_it(data: Any) -> Non
 
 def test_keys_move_to_the_last_row_and_open_a_long_text(data: Any) -> None:
     page = data(query="?path=flights.parquet").page
-    page.get_by_text("5,000 rows × 4").wait_for()
+    page.get_by_text("5,000 rows").wait_for()
     grid = page.get_by_role("grid", name="Rows")
     assert grid.get_attribute("aria-rowcount") == "5001"
     grid.focus()
@@ -132,6 +138,7 @@ def test_sql_is_answered_drawn_and_told_its_errors(data: Any) -> None:
     page.keyboard.press("Control+Enter")
     page.get_by_role("alert").get_by_text(re.compile('"nothing" not found')).wait_for()
     page.keyboard.press("Control+a")
+    page.keyboard.press("Backspace")
     page.keyboard.type("SELECT carrier, count(*) AS flights FROM data GROUP BY 1 ORDER BY 1")
     page.keyboard.press("Control+Enter")
     page.get_by_role("grid", name="Result").get_by_text("1,250").first.wait_for()
@@ -148,7 +155,7 @@ def test_sql_is_answered_drawn_and_told_its_errors(data: Any) -> None:
 def test_a_table_is_taken_along_as_it_is_filtered(data: Any, tmp_path: Path) -> None:
     where = quote(json.dumps(["carrier", "=", "B6"]))
     page = data(query=f"?path=flights.parquet&sort=-flight&where={where}").page
-    page.get_by_text("1,250 rows that fit × 4").wait_for()
+    page.get_by_text("1,250 rows that fit").wait_for()
     for name, suffix in (("CSV", "csv"), ("Excel", "xlsx"), ("Parquet", "parquet")):
         with page.expect_download() as download:
             page.get_by_role("button", name=f"Download as {name}").click()
@@ -177,7 +184,8 @@ def test_what_a_run_left_is_seen_and_asked(data: Any, workspace: Any) -> None:
     page.get_by_role("grid", name="Result").get_by_text("1.5").wait_for()
     page.get_by_role("button", name="SQL").click()
     page.get_by_role("link", name="delays").click()
-    page.get_by_text("2 rows × 2").wait_for()
+    page.get_by_role("grid", name="Rows").wait_for()
+    page.get_by_text("2 rows").wait_for()
     page.get_by_text("null", exact=True).first.wait_for()
     page.get_by_role("link", name="All that this run left").click()
     page.get_by_role("link", name="checkpoints").wait_for()

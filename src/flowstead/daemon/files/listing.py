@@ -8,9 +8,10 @@ import stat
 from typing import Any
 
 from flowstead.daemon.files.kinds import HEAD, Kind, kind_by_name, kind_of
-from flowstead.daemon.files.opening import Place, open_file, open_folder
+from flowstead.daemon.files.opening import FileUnreadable, Place, open_file, open_folder
 from flowstead.daemon.files.places import is_allowed_link, shown_path
 from flowstead.daemon.workspace_host import WorkspaceHost
+from flowstead.model.errors import FlowsteadError
 from flowstead.model.run import iso
 
 HIDDEN = {".workspace_state"}
@@ -24,6 +25,24 @@ def look(place: Place) -> tuple[Kind, os.stat_result]:
             return kind_of(place.name, file.read(HEAD)), os.fstat(descriptor)
     finally:
         os.close(descriptor)
+
+
+def look_at(place: Place) -> tuple[Kind, os.stat_result]:
+    """The same for a folder too. Raises as open_file does."""
+    try:
+        return look(place)
+    except FileUnreadable as error:
+        if error.code != "not-a-file":
+            raise
+        try:
+            opened = open_folder(place)
+        except FlowsteadError:
+            raise error from None
+        try:
+            return Kind("folder", "inode/directory"), os.stat(opened)
+        finally:
+            if isinstance(opened, int):
+                os.close(opened)
 
 
 def entries(host: WorkspaceHost, place: Place, offset: int, limit: int) -> tuple[list[dict[str, Any]], bool]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flowstead.daemon.files.answers import FileAnswer, exports_folder, headers_for
-from flowstead.daemon.files.listing import entries, look, text_of
+from flowstead.daemon.files.listing import entries, look, look_at, text_of
 from flowstead.daemon.files.opening import Place
 from flowstead.daemon.files.places import resolve, shown, shown_path, source_roots
 from flowstead.daemon.files.readers import READERS
@@ -50,13 +50,13 @@ def list_files(
 
 
 def file_info(host: WorkspaceHost, *, path: str, run_id: str | None = None) -> dict[str, Any]:
-    """What a file is: `{path, name, kind, format, media_type, size, modified_at}`.
+    """What a file is: `{path, name, kind, format, media_type, size, modified_at}`; of a folder that it is one.
 
     Of a table also `columns` `[{name, type, kind}]`, `rows` (null: too many to count quickly), and `parts`, the sheets
     of a workbook or the tables of a database. One that cannot be read has its error as `problem`.
     """
     place = resolve(host, path, run_id=run_id)
-    kind, found = look(place)
+    kind, found = look_at(place)
     answer: dict[str, Any] = {
         "path": shown(host, place),
         "name": place.name,

@@ -17,7 +17,7 @@ export default function Data() {
   const path = address.get("path") ?? "";
   const run = address.get("run");
   const found = useQuery({ ...file(workspace, path, run), enabled: path !== "" });
-  const info = path === "" ? null : found.data;
+  const info = found.data;
   return (
     <div className="data">
       <Crumbs workspace={workspace} path={path} run={run} />
@@ -25,7 +25,7 @@ export default function Data() {
         <RunView workspace={workspace} run={run} />
       ) : found.error && path !== "" ? (
         <Trouble error={found.error} />
-      ) : info === null ? (
+      ) : path === "" || info?.kind === "folder" ? (
         <div className={path === "" ? "data-home" : "data-folder"}>
           <FolderView key={path} workspace={workspace} path={path} run={run} />
           {path === "" && <Doors workspace={workspace} />}

@@ -58,7 +58,8 @@ export function TableView({ workspace, source, run }: { workspace: string; sourc
         <span>
           {start.data && (
             <>
-              <strong>{start.data.total === null ? "many" : start.data.total.toLocaleString("en-US")}</strong> {filters.length > 0 ? "rows that fit" : "rows"} ×{" "}
+              <strong>{start.data.total === null ? "many" : start.data.total.toLocaleString("en-US")}</strong> {start.data.total === 1 ? "row" : "rows"}
+              {filters.length > 0 && " that fit"} ×{" "}
               {start.data.columns_total.toLocaleString("en-US")}
               {columns.length < start.data.columns_total && ` (the first ${columns.length} are shown)`}
             </>

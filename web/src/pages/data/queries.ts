@@ -1,5 +1,5 @@
 import { queryOptions } from "@tanstack/react-query";
-import { ApiError, api, type Shape, take } from "../../api/client";
+import { api, type Shape, take } from "../../api/client";
 
 export type Entry = Shape["FileEntry"];
 export type FileInfo = Shape["FileInfo"];
@@ -21,18 +21,12 @@ export const folder = (workspace: string, path: string, run: string | null) =>
     queryFn: ({ signal }) => list(workspace, path, run, signal),
   });
 
-/** What a file is; null for a folder. */
 export const file = (workspace: string, path: string, run: string | null) =>
   queryOptions({
     queryKey: [workspace, "file", path, run],
-    queryFn: async ({ signal }) => {
-      try {
-        const query = { path, run_id: run ?? undefined };
-        return await take(api.GET("/api/v1/workspaces/{workspace}/files/info", { params: { path: { workspace }, query }, signal }));
-      } catch (error) {
-        if (error instanceof ApiError && error.code === "not-a-file") return null;
-        throw error;
-      }
+    queryFn: ({ signal }) => {
+      const query = { path, run_id: run ?? undefined };
+      return take(api.GET("/api/v1/workspaces/{workspace}/files/info", { params: { path: { workspace }, query }, signal }));
     },
   });
 
