@@ -1220,8 +1220,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What a file is: `{path, name, kind, format, media_type, size, modified_at}`.
-         * @description What a file is: `{path, name, kind, format, media_type, size, modified_at}`.
+         * What a file is: `{path, name, kind, format, media_type, size, modified_at}`; of a folder that it is one.
+         * @description What a file is: `{path, name, kind, format, media_type, size, modified_at}`; of a folder that it is one.
          *
          *     Of a table also `columns` `[{name, type, kind}]`, `rows` (null: too many to count quickly), and `parts`, the sheets
          *     of a workbook or the tables of a database. One that cannot be read has its error as `problem`.
