@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link } from "react-router";
 import type { Run } from "../../api/client";
-import { flows } from "../../api/queries";
+import { overview } from "../../api/queries";
 import { Copy } from "../../parts/Copy";
 import { State } from "../../parts/State";
 import { Ago, Took } from "../../parts/Times";
@@ -21,7 +21,7 @@ interface HeadingProps {
 
 /** Which run it is, how it went, and what can be done about it. */
 export function Heading({ workspace, run, step, onError }: HeadingProps) {
-  const known = useQuery(flows(workspace)).data?.flows.find((each) => each.name === run.flow);
+  const known = useQuery(overview(workspace)).data?.flows.find((each) => each.name === run.flow);
   const at = `/w/${workspace}`;
   return (
     <header className="run-heading">
