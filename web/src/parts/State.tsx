@@ -20,17 +20,24 @@ const GLYPHS: Record<string, TablerIcon> = {
   broken: IconAlertTriangle,
 };
 
+interface StateProps {
+  status: string;
+  bare?: boolean;
+  /** What it is called, where that is another word. */
+  word?: string;
+}
+
 /** A state as its glyph and its word, or, `bare`, as the glyph alone: never by its colour alone. */
-export function State({ status, bare = false }: { status: string; bare?: boolean }) {
+export function State({ status, bare = false, word = status }: StateProps) {
   const Glyph = GLYPHS[status] ?? IconPoint;
   return (
-    <span className={`state state-${status}`} title={bare ? status : undefined}>
+    <span className={`state state-${status}`} title={bare ? word : undefined}>
       {bare ? (
-        <Glyph className="glyph" size={16} role="img" aria-label={status} />
+        <Glyph className="glyph" size={16} role="img" aria-label={word} />
       ) : (
         <>
           <Glyph className="glyph" size={16} aria-hidden />
-          <span className="word">{status}</span>
+          <span className="word">{word}</span>
         </>
       )}
     </span>

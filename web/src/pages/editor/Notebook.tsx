@@ -1,4 +1,5 @@
 import { ActionIcon, Button, Select } from "@mantine/core";
+import { IconArrowDown, IconArrowUp, IconTrash } from "@tabler/icons-react";
 import { type Ref, useEffect, useImperativeHandle, useRef, useState } from "react";
 import { CodeEditor, type EditorHandle } from "../../parts/code/CodeEditor";
 import { Markdown } from "../../parts/Markdown";
@@ -61,16 +62,16 @@ export function Notebook({ cells, onChange, diagnostics, readOnly, onSave, ref }
                   />
                   <span className="grow" />
                   <ActionIcon size="sm" variant="subtle" color="gray" aria-label={`Move ${name} up`} disabled={index === 0} onClick={() => move(index, index - 1)}>
-                    ↑
+                    <IconArrowUp size={16} aria-hidden />
                   </ActionIcon>
                   <ActionIcon size="sm" variant="subtle" color="gray" aria-label={`Move ${name} down`} disabled={index === cells.length - 1} onClick={() => move(index, index + 1)}>
-                    ↓
+                    <IconArrowDown size={16} aria-hidden />
                   </ActionIcon>
                   <Button size="compact-xs" variant="subtle" color="gray" aria-label={`Add a cell below ${name}`} onClick={() => add(index + 1, "code")}>
                     + Cell
                   </Button>
                   <ActionIcon size="sm" variant="subtle" color="gray" aria-label={`Delete ${name}`} onClick={() => remove(index)}>
-                    ✕
+                    <IconTrash size={16} aria-hidden />
                   </ActionIcon>
                 </>
               )}

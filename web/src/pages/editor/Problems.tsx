@@ -1,9 +1,15 @@
+import { IconAlertTriangle, IconCircleX, IconInfoCircle } from "@tabler/icons-react";
 import { Link } from "react-router";
+import { State } from "../../parts/State";
 import { count } from "../../parts/words";
 import type { Diagnostic } from "./queries";
 import type { OpenFile } from "./useOpenFile";
 
-const SIGNS = { error: ["✗", "state-failed"], warning: ["▲", "state-waiting"], info: ["i", "quiet"] } as const;
+const SIGNS = {
+  error: [IconCircleX, "state-failed"],
+  warning: [IconAlertTriangle, "state-waiting"],
+  info: [IconInfoCircle, "quiet"],
+} as const;
 
 interface ProblemsProps {
   workspace: string;
@@ -17,17 +23,15 @@ export function Problems({ workspace, path, file: { diagnostics, checking }, onJ
   return (
     <section className="editor-problems" aria-label="Problems" aria-busy={checking}>
       <h2 role="status">
-        {diagnostics.length > 0 ? count(diagnostics.length, "problem") : checking ? "Checking…" : <span className="state-succeeded">✓ No problems</span>}
+        {diagnostics.length > 0 ? count(diagnostics.length, "problem") : checking ? "Checking…" : <State status="succeeded" word="No problems" />}
         {diagnostics.length > 0 && checking && <span className="quiet"> · checking…</span>}
       </h2>
       <ul>
         {diagnostics.map((each, index) => {
-          const [sign, state] = SIGNS[each.severity];
+          const [Sign, state] = SIGNS[each.severity];
           const said = (
             <>
-              <span className={state} role="img" aria-label={each.severity}>
-                {sign}
-              </span>
+              <Sign className={state} size={16} role="img" aria-label={each.severity} />
               <span className="mono quiet">
                 {each.file !== path && `${each.file} `}
                 {each.line !== null && `line ${each.line}`}

@@ -1,4 +1,5 @@
 import { Button, Code, Group, Modal, Text, TextInput } from "@mantine/core";
+import { IconX } from "@tabler/icons-react";
 import { useState } from "react";
 import { Link, useNavigate } from "react-router";
 import { Ago } from "../../parts/Times";
@@ -44,8 +45,8 @@ export function Details({ workspace, environment: row, users }: DetailsProps) {
         >
           Remove
         </Button>
-        <Link to="?" aria-label="Close the details">
-          ✕
+        <Link to="?" className="environments-close" aria-label="Close the details">
+          <IconX size={16} aria-hidden />
         </Link>
       </h2>
       <div className="environments-body">
@@ -98,10 +99,10 @@ export function Details({ workspace, environment: row, users }: DetailsProps) {
               </dd>
             </>
           )}
-          <dt>Built</dt>
+          <dt>{row.state === "failed" ? "Tried" : "Built"}</dt>
           <dd>
             <Ago at={row.created} />
-            <span className="quiet">, last used <Ago at={row.last_used} /></span>
+            {row.state !== "failed" && <span className="quiet">, last used <Ago at={row.last_used} /></span>}
           </dd>
           <dt>Digest</dt>
           <dd className="mono">{row.digest}</dd>

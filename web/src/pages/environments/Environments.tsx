@@ -27,7 +27,8 @@ export default function Environments() {
   const unsaid = uses.filter((each) => each.error);
   const usersOf = (row: Environment) => ({
     flows: uses.filter((each) => each.digest === row.digest).map((each) => each.flow),
-    pools: pooled.filter((each) => each.digest === row.digest).map((each) => each.kind),
+    // The template of a pool that cannot be built has no digest there; only pools are declared by the settings.
+    pools: row.manifest.file === "settings.toml" ? [row.provider] : pooled.filter((each) => each.digest === row.digest).map((each) => each.kind),
   });
   return (
     <div className="environments">
@@ -109,7 +110,6 @@ export default function Environments() {
 
 /** What people know an environment by: who runs in it, else what it was asked to hold. */
 function named(row: Environment, { flows, pools }: { flows: string[]; pools: string[] }): string {
-  if (flows.length + pools.length === 0 && row.manifest.file === "settings.toml") return `the ${row.provider} pool`;
   const users = [...flows, ...pools.map((kind) => `the ${kind} pool`)];
   if (users.length > 0) return users.length > 3 ? `${users.slice(0, 3).join(", ")} and ${users.length - 3} more` : users.join(", ");
   const asked = ((row.manifest.requirements as [string, boolean][] | undefined) ?? []).map(([text]) => text);

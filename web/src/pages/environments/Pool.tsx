@@ -1,6 +1,7 @@
 import { Button, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "react-router";
+import { State } from "../../parts/State";
 import { Ago } from "../../parts/Times";
 import { Empty, Trouble } from "../../parts/Trouble";
 import { count } from "../../parts/words";
@@ -80,7 +81,7 @@ function Kind({ workspace, kind }: { workspace: string; kind: PoolKind }) {
       {kind.error && (
         <div role="note" className="pool-error">
           <Text size="sm" className="state-failed" fw={600}>
-            ✗ {kind.package ? `${kind.package}: ` : ""}
+            <State bare status="failed" /> {kind.package ? `${kind.package}: ` : ""}
             {kind.error.message}
           </Text>
           {kind.base_only && <Text size="sm">Those given out meanwhile lack the packages of the settings.</Text>}

@@ -22,7 +22,7 @@ export const colours = tagHighlighter([
 const shape = EditorView.theme({
   "&": { fontSize: "12px", backgroundColor: "transparent", color: "inherit" },
   "&.cm-focused": { outline: "none" },
-  ".cm-scroller": { fontFamily: "var(--mantine-font-family-monospace)", lineHeight: "18px" },
+  ".cm-scroller": { fontFamily: "var(--mantine-font-family-monospace)", lineHeight: "18px", fontVariantLigatures: "none" },
   ".cm-content": { padding: "8px 0", caretColor: "var(--mantine-color-text)" },
   ".cm-line": { padding: "0 12px 0 8px" },
   ".cm-cursor, .cm-dropCursor": { borderLeftColor: "var(--mantine-color-text)" },
