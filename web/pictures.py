@@ -244,7 +244,7 @@ def look(
     page.goto(url + machine.launch_path())
     page.wait_for_selector("main")
     for each in wanted:
-        page.goto(f"{url}{below}{each.path}")
+        page.goto(f"{url}{below}{each.path}".rstrip("/") + ("/" if below == "/" else ""))
         page.wait_for_selector(each.awaits)
         page.wait_for_timeout(MILLISECONDS_TO_SETTLE)
         for selector in each.clicks:

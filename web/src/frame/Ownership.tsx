@@ -10,7 +10,8 @@ type Standing = Shape["Standing"];
 
 /** Who owns a workspace and how fresh that is, in a few words. */
 export function inShort({ state, owner, handing_over_to }: Standing): string {
-  const silent = duration((owner?.unchanged_seconds ?? 0) * 1000).replace(/\.\d s$/, " s");
+  // Whole seconds: it is told anew every few of them.
+  const silent = duration(Math.max(1, Math.round(owner?.unchanged_seconds ?? 0)) * 1000).replace(".0 s", " s");
   if (handing_over_to) return `handing over to ${handing_over_to}`;
   switch (state) {
     case "mine":

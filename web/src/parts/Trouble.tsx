@@ -19,7 +19,11 @@ export function Empty({ children, command }: { children: ReactNode; command?: st
       <Text size="sm" className="quiet">
         {children}
       </Text>
-      {command && <Code mt={8}>{command}</Code>}
+      {command && (
+        <Code mt={8} style={{ display: "inline-block", whiteSpace: "pre", textAlign: "start" }}>
+          {command}
+        </Code>
+      )}
     </div>
   );
 }

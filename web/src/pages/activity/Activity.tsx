@@ -7,7 +7,7 @@ import type { Change } from "../../api/live";
 import { flows } from "../../api/queries";
 import { State } from "../../parts/State";
 import { Empty } from "../../parts/Trouble";
-import { exact } from "../../parts/words";
+import { exact, said } from "../../parts/words";
 import "./activity.css";
 import { useHappenings } from "./happenings";
 
@@ -120,7 +120,8 @@ function tell(change: Change, label: (flow: string) => string): Told {
       return {
         status: change.change,
         what: `${flow} ${change.change}`,
-        about: row?.error?.message ?? row?.summary ?? row?.source_path ?? (row?.waiting_for ? `waiting for ${row.waiting_for}` : (row?.trigger ?? "")),
+        // The row is as it is by now: what came of it belongs to its end.
+        about: (row?.status === change.change && (row.error ? said(row.error) : row.summary)) || (row?.source_path ?? row?.trigger ?? ""),
         to,
       };
     case "step": {
