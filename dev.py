@@ -16,7 +16,7 @@ from pathlib import Path
 OLDEST, NEWEST = (3, 11), (3, 14)
 OLDEST_UV = (0, 5)
 # `uv run` first makes .venv match the project; it installs what is missing or outdated and leaves the rest.
-COMMANDS = {"demo": ["flowstead", "demo"], "test": ["pytest"], "pictures": ["python", "web/pictures.py"]}
+COMMANDS = {"demo": ["flowstead", "demo"], "test": ["pytest"], "pictures": ["python", "-m", "web.pictures"]}
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"

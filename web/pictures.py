@@ -7,16 +7,14 @@ each page in the system's Chromium.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.browsing import CHROMIUM, chromium
 from flowstead.client import Client, MachineClient, connect
 from flowstead.client.finding import transport_to
 from flowstead.client.launching import start_daemon
@@ -162,8 +160,7 @@ def pages(client: Client) -> list[Shown]:
 
 def main(chosen: list[str]) -> int:
     """Takes the pictures that are chosen by name, or all of them; returns the exit code."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
+    if CHROMIUM is None:
         print("There is no Chromium on PATH, with which to look at the pages.", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="flowstead-pictures-", ignore_cleanup_errors=True) as folder:
@@ -174,7 +171,7 @@ def main(chosen: list[str]) -> int:
         info = start_daemon(home)
         with MachineClient(transport_to(info, home)) as machine:
             try:
-                with browser_of(chromium) as browser:
+                with chromium() as browser:
                     for scheme in ("light", "dark"):
                         look(browser, info.url, machine, scheme, [Shown("welcome", "", "form")], "/", chosen)
                     workspace = machine.create_demo(demo)
@@ -218,18 +215,6 @@ def ended(client: Client, started: dict[str, Any]) -> None:
         event = next(events)
         if event and event["kind"] == "run" and event["row"]["status"] in ("succeeded", "failed", "cancelled"):
             waited.discard(event["id"])
-
-
-@contextmanager
-def browser_of(chromium: str) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    quiet = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=[*quiet, *root])
-        yield browser
-        browser.close()
 
 
 def look(

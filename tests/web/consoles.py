@@ -1,0 +1,29 @@
+"""Browser windows that are signed in to a daemon."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowstead.client import MachineClient
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+
+class Console:
+    """A signed-in browser window; `told` is what the page complained of."""
+
+    def __init__(self, browser: Browser, machine: MachineClient, scheme: str = "light") -> None:
+        self.url: str = machine.url  # type: ignore[attr-defined]
+        self.told: list[str] = []
+        self.context = browser.new_context(viewport={"width": 1360, "height": 820}, color_scheme=scheme)  # type: ignore[arg-type]
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(20_000)
+        self.page.on("pageerror", lambda error: self.told.append(str(error)))
+        self.page.on("console", lambda line: self.told.append(line.text) if line.type == "error" else None)
+        self.asked: list[str] = []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(self.url + machine.launch_path())
+
+    def close(self) -> None:
+        self.context.close()
