@@ -2,7 +2,7 @@ import { Loader, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense } from "react";
 import { Link, Navigate, Route, Routes, useLocation, useParams } from "react-router";
-import { flows } from "./api/queries";
+import { overview } from "./api/queries";
 import { Frame } from "./frame/Frame";
 import { addressOf } from "./frame/pages";
 
@@ -49,7 +49,7 @@ function Nowhere() {
   const { workspace = "" } = useParams();
   const { pathname } = useLocation();
   const asked = pathname.split("/").at(-1) ?? "";
-  const known = useQuery(flows(workspace)).data?.flows ?? [];
+  const known = useQuery(overview(workspace)).data?.flows ?? [];
   const meant = known.filter(({ name }) => asked !== "" && (name.includes(asked) || asked.includes(name))).slice(0, 1);
   const places: [string, string][] = [
     ...meant.map(({ name, label }): [string, string] => [`flows/${name}`, `the flow ${label}`]),

@@ -32,6 +32,8 @@ class Stream {
   private last: number | null = null;
   private recent: Change[] = [];
   private waiting: Change[] = [];
+  private greeted = new Set<string>();
+  private readonly greetings = new WeakSet<Change>();
 
   constructor(private readonly workspace: string) {
     this.channel = new BroadcastChannel(`flowstead:${workspace}`);
@@ -60,6 +62,11 @@ class Stream {
     return this.last ?? 0;
   }
 
+  /** Whether it is one of the states with which each stream begins: news only if they come again. */
+  isGreeting(change: Change): boolean {
+    return this.greetings.has(change);
+  }
+
   /** A run that came with an answer, as it is now: changes after `since` are newer than what was asked for then. */
   newest<R extends Run>(row: R, since: number): R {
     return this.recent.filter((change) => (change.seq ?? 0) > since).reduce(fold, row);
@@ -80,7 +87,10 @@ class Stream {
     const after = this.last === null ? "" : `&after=${this.last}`;
     const source = new EventSource(`/api/v1/workspaces/${this.workspace}/events?brief=true&states=true${after}`);
     this.source = source;
-    source.onopen = () => this.tell({ standing: "live" });
+    source.onopen = () => {
+      this.greeted.clear();
+      this.tell({ standing: "live" });
+    };
     source.addEventListener("item", (item) => this.tell({ change: JSON.parse(item.data) as Change }));
     source.onerror = () => {
       this.tell({ standing: "away" });
@@ -124,6 +134,9 @@ class Stream {
       this.last = Math.max(this.last ?? 0, change.seq);
       this.recent.push(change);
       if (this.recent.length > 2 * KEPT) this.recent = this.recent.slice(-KEPT);
+    } else if (this.source && !this.greeted.has(change.kind)) {
+      this.greeted.add(change.kind);
+      this.greetings.add(change);
     }
     if (this.waiting.push(change) === 1)
       window.setTimeout(() => {

@@ -1,6 +1,6 @@
-import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { queryOptions, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
-import { api, type Shape, take } from "./client";
+import { api, type Overview, type Shape, take } from "./client";
 import { fold, streamOf } from "./live";
 
 const at = (workspace: string) => ({ params: { path: { workspace } } });
@@ -30,6 +30,13 @@ export const flows = (workspace: string) =>
     queryFn: () => take(api.GET("/api/v1/workspaces/{workspace}/flows", at(workspace))),
     refetchInterval: 15_000,
   });
+
+const labelsOf = ({ flows }: Overview) => new Map(flows.map((flow) => [flow.name, flow.label]));
+
+/** What each flow is called by people. */
+export function useLabels(workspace: string): Map<string, string> | undefined {
+  return useQuery({ ...overview(workspace), select: labelsOf }).data;
+}
 
 export const standing = (workspace: string) =>
   queryOptions({
@@ -77,8 +84,9 @@ export function useLive(workspace: string): void {
       due.set(name, timer);
     };
     const unlisten = stream.listen((changes) => {
-      look(["overview"]);
       for (const change of changes) {
+        if (stream.isGreeting(change)) continue;
+        look(["overview"]);
         if (change.kind === "standing" || change.kind === "engine") look([change.kind]);
         if (change.kind === "flow") look(["flows"]);
         const { row } = change;
@@ -88,9 +96,15 @@ export function useLive(workspace: string): void {
         if (change.kind === "artifact" || (change.kind === "run" && row.finished_at)) look(["run", row.id]);
       }
     });
-    // What happened while nobody listened is asked for, once the stream is there (again).
+    // What happened while nobody listened is asked for, once the stream is there again. At the beginning there is little
+    // of that: it is asked for where it would stay wrong, in what nobody asks for anew by itself.
+    let before = stream.standing;
     const unwatch = stream.watch(() => {
-      if (stream.standing === "live") void client.invalidateQueries({ queryKey: [workspace] });
+      if (stream.standing === "live")
+        void client.invalidateQueries({
+          predicate: ({ queryKey: [of, what] }) => of === workspace && (before === "away" || what === "run" || what === "runs"),
+        });
+      before = stream.standing;
     });
     return () => {
       unlisten();
@@ -122,17 +136,26 @@ export const foundRuns = (workspace: string, text: string) =>
     },
   });
 
+export interface StartBody {
+  params?: Record<string, unknown>;
+  source?: string;
+  force?: boolean;
+  retry_failed?: boolean;
+  new?: boolean;
+}
+
+/** Starts a flow with what was chosen. */
 export function useStart(workspace: string) {
+  const client = useQueryClient();
   return useMutation({
-    mutationFn: (name: string) =>
-      take(
-        api.POST("/api/v1/workspaces/{workspace}/flows/{name}/start", {
-          params: { path: { workspace, name } },
-          body: { new: true },
-        }),
-      ),
+    mutationFn: ({ name, body }: { name: string; body: StartBody }) =>
+      take(api.POST("/api/v1/workspaces/{workspace}/flows/{name}/start", { params: { path: { workspace, name } }, body })),
+    onSuccess: (_, { name }) => client.invalidateQueries({ queryKey: [workspace, "flow", name] }),
   });
 }
+
+/** What runs when nothing is chosen: the files that are due, or, without a source folder, once more. */
+export const whatIsDue = (source: string | null | undefined): StartBody => (source ? {} : { new: true });
 
 export function useAction(workspace: string) {
   return useMutation({

@@ -2741,8 +2741,8 @@ export interface components {
          * FlowOverview
          * @description A flow with its last runs, the newest first; `last` is the newest one that is not under way.
          *
-         *     `state`, `condition`, `since` and `next_due` are those of AutomatedFlow. `params` tells whether somebody has to be
-         *     asked before it can run.
+         *     `state`, `condition`, `since` and `next_due` are those of AutomatedFlow. `params` tells whether it takes any,
+         *     so that whoever runs it is asked.
          */
         FlowOverview: {
             /** Name */

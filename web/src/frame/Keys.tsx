@@ -11,7 +11,7 @@ const KEYS: [string, string][] = [
   ["g, then a letter", PAGES.map(({ name, key }) => `${key} ${name}`).join(" · ")],
   ["↑ ↓  j k", "In a list: move"],
   ["Enter", "Open what is chosen"],
-  ["x", "In a list of runs: select"],
+  ["x", "In a list of runs: select; a all of them, c copies the id"],
   ["/", "Go to the filter or the search"],
   ["Ctrl S  ⌘ S", "Save, in the editor"],
   ["Esc", "Leave a field or a dialog"],

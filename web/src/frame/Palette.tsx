@@ -3,7 +3,7 @@ import { useDebouncedValue } from "@mantine/hooks";
 import { keepPreviousData, useMutation, useQuery } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useState } from "react";
 import { useMatch, useNavigate } from "react-router";
-import { engine, flows, type OwnershipAction, foundRuns, overview, run, standing, useAction, useEngine, useOwnership, useStart, workspaces } from "../api/queries";
+import { engine, type OwnershipAction, foundRuns, overview, run, standing, useAction, useEngine, useOwnership, useStart, whatIsDue, workspaces } from "../api/queries";
 import { State } from "../parts/State";
 import { Trouble } from "../parts/Trouble";
 import { shortId } from "../parts/words";
@@ -83,16 +83,14 @@ function useEntries(workspace: string, text: string): [string, Entry[]][] {
   const go = (path: string) => () => void navigate(addressOf(workspace, path));
   const [asked] = useDebouncedValue(text.trim(), 150);
   const runs = useQuery({ ...foundRuns(workspace, asked), placeholderData: keepPreviousData }).data?.runs ?? [];
-  const labels = new Map(useQuery(overview(workspace)).data?.flows.map((flow) => [flow.name, flow]));
-  const known = useQuery(flows(workspace)).data?.flows ?? [];
+  const known = useQuery(overview(workspace)).data?.flows ?? [];
   const others = useQuery(workspaces).data?.workspaces.filter((each) => each.workspace !== workspace) ?? [];
   const actions = useActions(workspace);
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const fits = ({ title, detail = "" }: Entry) => words.every((word) => `${title} ${detail}`.toLowerCase().includes(word));
 
   const ofFlows = known.map((flow): Entry => {
-    const last = labels.get(flow.name);
-    const status = flow.status === "ok" ? (last?.running[0]?.status ?? last?.last?.status ?? "pending") : flow.status;
+    const status = flow.status === "ok" ? (flow.running[0]?.status ?? flow.last?.status ?? "pending") : flow.status;
     return { id: `flow ${flow.name}`, title: flow.label, detail: flow.name, glyph: <State bare status={status} />, act: go(`flows/${flow.name}`) };
   });
   const toRun = known
@@ -100,10 +98,10 @@ function useEntries(workspace: string, text: string): [string, Entry[]][] {
     .map((flow): Entry => ({
       id: `run ${flow.name}`,
       title: `Run ${flow.label}`,
-      detail: flow.params.length > 0 ? "asks for its parameters" : flow.name,
+      detail: flow.params ? "asks for its parameters" : flow.name,
       act: async () => {
-        if (flow.params.length > 0) return go(`flows/${flow.name}?run`)();
-        const { started } = await start.mutateAsync(flow.name);
+        if (flow.params) return go(`flows/${flow.name}?run`)();
+        const { started } = await start.mutateAsync({ name: flow.name, body: whatIsDue(flow.trigger?.source) });
         go(started.length === 1 ? `runs/${started[0]}` : started.length > 1 ? `runs?flow=${flow.name}` : `flows/${flow.name}`)();
       },
     }));

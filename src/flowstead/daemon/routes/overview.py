@@ -81,15 +81,10 @@ def _flow(entry: CatalogEntry, active: Iterable[Run], states: dict[str, dict[str
         "error": entry.error,
         "description": spec.description if spec else None,
         "trigger": spec.trigger.as_dict() if spec else None,
-        "params": _needs_params(spec),
+        "params": spec is not None and bool(spec.params),
         **state,
         "running": [progress(run) for run in active if run.flow == entry.name],
     }
-
-
-def _needs_params(spec: FlowSpec | None) -> bool:
-    """Whether somebody has to be asked before it can run."""
-    return spec is not None and any(param.required for param in spec.params)
 
 
 def _bar(run: LatestRun, stopped: frozenset[str]) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 import { Button, Chip, Group, TextInput, Title } from "@mantine/core";
-import { useQuery } from "@tanstack/react-query";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useRef, useState } from "react";
 import { Link, useParams, useSearchParams } from "react-router";
 import type { Change } from "../../api/live";
-import { flows } from "../../api/queries";
+import { useLabels } from "../../api/queries";
 import { State } from "../../parts/State";
 import { Empty } from "../../parts/Trouble";
 import { exact, said } from "../../parts/words";
@@ -24,7 +23,7 @@ export default function Activity() {
   const [held, setHeld] = useState(false);
   const view = useRef<HTMLDivElement>(null);
   const { shown, fresh, catchUp } = useHappenings(workspace, held);
-  const labels = new Map(useQuery(flows(workspace)).data?.flows.map((flow) => [flow.name, flow.label]));
+  const labels = useLabels(workspace);
   const kinds = address.get("kinds")?.split(",") ?? ["run", "standing", "engine"];
   const text = address.get("text") ?? "";
   const set = (name: string, value: string) =>
@@ -38,7 +37,7 @@ export default function Activity() {
       { replace: true },
     );
   const told = shown
-    .map((change) => ({ change, ...tell(change, (flow) => labels.get(flow) ?? flow) }))
+    .map((change) => ({ change, ...tell(change, (flow) => labels?.get(flow) ?? flow) }))
     .filter(({ change, what, about }) => kinds.includes(change.kind) && `${what} ${about}`.toLowerCase().includes(text.toLowerCase()));
   const rows = useVirtualizer({ count: told.length, getScrollElement: () => view.current, estimateSize: () => ROW, overscan: 20 });
   return (

@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "react-router";
-import { flows, workspaces } from "../../api/queries";
+import { useLabels, workspaces } from "../../api/queries";
 import { Ago } from "../../parts/Times";
 import { Empty } from "../../parts/Trouble";
 import { middle, place } from "../../parts/words";
@@ -11,7 +11,7 @@ export function Doors({ workspace }: { workspace: string }) {
   const root = useQuery(workspaces).data?.workspaces.find((each) => each.workspace === workspace)?.path ?? "";
   const sources = useQuery(folder(workspace, "", null)).data?.sources ?? [];
   const runs = useQuery(lastRuns(workspace)).data?.runs ?? [];
-  const known = useQuery(flows(workspace)).data?.flows ?? [];
+  const labels = useLabels(workspace);
   const last = [...Map.groupBy(runs, (run) => run.flow).values()].flatMap(([newest]) => (newest ? [newest] : []));
   return (
     <div className="doors">
@@ -23,7 +23,7 @@ export function Doors({ workspace }: { workspace: string }) {
           <ul>
             {last.map((run) => (
               <li key={run.id}>
-                <Link to={dataAt(workspace, "", run.id)}>{known.find((flow) => flow.name === run.flow)?.label ?? run.flow}</Link>
+                <Link to={dataAt(workspace, "", run.id)}>{labels?.get(run.flow) ?? run.flow}</Link>
                 <span className="quiet">
                   <Ago at={run.finished_at} />
                 </span>

@@ -1,7 +1,7 @@
 import { Button, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useState } from "react";
-import { overview } from "../../api/queries";
+import { overview, whatIsDue } from "../../api/queries";
 import { useRunFlow } from "../flow/starting";
 import type { OpenFile } from "./useOpenFile";
 
@@ -27,7 +27,7 @@ export function Run({ workspace, flow, file }: { workspace: string; flow: string
         disabled={reason !== undefined}
         title={reason}
         loading={start.pending}
-        onClick={() => (known?.params ? setAsking(true) : start.run(known?.trigger?.source ? {} : { new: true }))}
+        onClick={() => (known?.params ? setAsking(true) : start.run(whatIsDue(known?.trigger?.source)))}
       >
         Run
       </Button>

@@ -4,12 +4,13 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
 import { Link, useNavigate, useSearchParams } from "react-router";
 import { api, type Shape, take } from "../../api/client";
+import { useStart } from "../../api/queries";
 import { Ago } from "../../parts/Times";
 import { useRowHeight } from "../../parts/rows";
 import { Empty, Trouble } from "../../parts/Trouble";
 import { bytes } from "../../parts/words";
 import { FileState, FILE_STATES } from "./FileState";
-import { type FileFilter, sourceFiles, useStartWith } from "./queries";
+import { type FileFilter, sourceFiles } from "./queries";
 
 /** What became of each source file of the flow: filters in the address, very many files, each can be run. */
 export function Files({ workspace, flow, refusal }: { workspace: string; flow: Shape["FlowDetails"]; refusal: string | null }) {
@@ -203,7 +204,7 @@ interface RunFileProps {
 
 /** Runs the flow on this one file, whatever became of it before. */
 function RunFile({ workspace, name, source, file, refusal }: RunFileProps) {
-  const start = useStartWith(workspace, name);
+  const start = useStart(workspace);
   if (file.state === "running" || file.state === "queued") return null;
   const words = start.error ? "Refused" : file.state === "never" || file.state === "changed" ? "Run" : "Run again";
   return (
@@ -215,7 +216,7 @@ function RunFile({ workspace, name, source, file, refusal }: RunFileProps) {
       title={start.error?.message ?? refusal ?? undefined}
       color={start.error ? "red" : undefined}
       aria-label={`${words} ${file.path}`}
-      onClick={() => start.mutate({ source: `${source}/${file.path}`, force: true })}
+      onClick={() => start.mutate({ name, body: { source: `${source}/${file.path}`, force: true } })}
     >
       {words}
     </Button>

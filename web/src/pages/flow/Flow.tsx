@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { lazy, type ReactNode, Suspense, useRef } from "react";
 import { useParams, useSearchParams } from "react-router";
 import type { Shape } from "../../api/client";
-import { overview, workspaces } from "../../api/queries";
+import { overview, whatIsDue, workspaces } from "../../api/queries";
 import { State } from "../../parts/State";
 import { Due } from "../../parts/Times";
 import { triggerInFull } from "../../parts/triggers";
@@ -139,7 +139,7 @@ function Actions({ workspace, flow, refusal }: Omit<HeadProps, "root">) {
         disabled={!possible}
         loading={starting.pending}
         title={refusal ?? undefined}
-        onClick={() => (asks ? setAsking(true) : starting.run(flow.source ? {} : { new: true }))}
+        onClick={() => (asks ? setAsking(true) : starting.run(whatIsDue(flow.source)))}
       >
         {asks ? "Run…" : "Run"}
       </Button>

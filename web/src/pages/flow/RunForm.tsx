@@ -2,9 +2,10 @@ import { Button, Checkbox, Group, Modal, Radio, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, useRef, useState } from "react";
 import { ApiError, type Shape } from "../../api/client";
+import type { StartBody } from "../../api/queries";
 import { Trouble } from "../../parts/Trouble";
 import { Field, type Value } from "./Field";
-import { flowDetails, lastRuns, type StartBody } from "./queries";
+import { flowDetails, lastRuns } from "./queries";
 import { useRunFlow } from "./starting";
 
 interface RunFormProps {
@@ -19,7 +20,7 @@ interface RunFormProps {
 export default function RunForm({ workspace, flow, opened, onClose }: RunFormProps) {
   const found = useQuery({ ...flowDetails(workspace, flow), enabled: opened });
   return (
-    <Modal lockScroll={false} opened={opened} onClose={onClose} title={`Run ${found.data?.label ?? flow}`} closeButtonProps={{ "aria-label": "Close" }}>
+    <Modal opened={opened} onClose={onClose} title={`Run ${found.data?.label ?? flow}`}>
       {found.error && !found.data && <Trouble error={found.error} />}
       {found.data && <Form workspace={workspace} flow={found.data} onClose={onClose} />}
     </Modal>

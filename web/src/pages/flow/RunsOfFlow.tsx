@@ -3,7 +3,7 @@ import { Link } from "react-router";
 import { State } from "../../parts/State";
 import { Ago, Took } from "../../parts/Times";
 import { Empty, Trouble } from "../../parts/Trouble";
-import { duration, shortId } from "../../parts/words";
+import { duration, said, shortId } from "../../parts/words";
 import { durations, lastRuns } from "./queries";
 
 /** The last runs of the flow: when, what came of it, and how long each took beside the others. */
@@ -56,7 +56,7 @@ export function RunsOfFlow({ workspace, name }: { workspace: string; name: strin
                 </Link>
               </td>
               <td className="what" title={run.summary ?? run.error?.message}>
-                {run.summary ?? run.error?.message ?? (run.waiting_for && `waiting for ${run.waiting_for}`)}
+                {run.summary ?? (run.error && said(run.error)) ?? (run.waiting_for && `waiting for ${run.waiting_for}`)}
               </td>
               <td className="mono quiet" title={run.source_path ?? undefined}>
                 {run.source_path}

@@ -4,7 +4,7 @@ import { CodeView } from "../../parts/code/CodeView";
 import { State } from "../../parts/State";
 import { Took } from "../../parts/Times";
 import { span } from "../../parts/triggers";
-import { duration } from "../../parts/words";
+import { duration, said } from "../../parts/words";
 import { KINDS } from "./Graph";
 import type { Planned } from "./layout";
 
@@ -70,7 +70,7 @@ export function StepDetails({ workspace, flow, step, took, run }: StepDetailsPro
         <Link to={`/w/${workspace}/runs/${run.id}?tab=logs&step=${encodeURIComponent(step.name)}`}>its log</Link>
       </span>,
     ]);
-  if (now?.error) facts.push(["Error", <span className="state-failed">{now.error.message}</span>]);
+  if (now?.error) facts.push(["Error", <span className="state-failed">{said(now.error)}</span>]);
   return (
     <section className="panel step-details" aria-label={`Step ${step.label}`}>
       <h2>{step.label}</h2>

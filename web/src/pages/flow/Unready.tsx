@@ -3,6 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "react-router";
 import type { Shape } from "../../api/client";
 import { CodeView } from "../../parts/code/CodeView";
+import { said } from "../../parts/words";
 import { BuildState, Prepare } from "./Build";
 import { environment } from "./queries";
 
@@ -24,7 +25,7 @@ function Broken({ workspace, flow }: UnreadyProps) {
     <section className="panel unready" aria-label="Error">
       <div role="alert">
         <p className="state-failed">
-          <strong>This flow cannot be read.</strong> {error?.message}
+          <strong>This flow cannot be read.</strong> {error && said(error)}
         </p>
         {error?.hint && <p>{error.hint}</p>}
       </div>

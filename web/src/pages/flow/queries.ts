@@ -1,4 +1,4 @@
-import { infiniteQueryOptions, keepPreviousData, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { infiniteQueryOptions, keepPreviousData, queryOptions } from "@tanstack/react-query";
 import { api, type Shape, take } from "../../api/client";
 import { streamOf } from "../../api/live";
 
@@ -114,23 +114,3 @@ export const editing = (workspace: string) =>
     },
     staleTime: 10_000,
   });
-
-export interface StartBody {
-  params?: Record<string, unknown>;
-  source?: string;
-  force?: boolean;
-  retry_failed?: boolean;
-  new?: boolean;
-}
-
-/** Starts a flow with what was chosen; what it lists anew shows the runs. */
-export function useStartWith(workspace: string, name: string) {
-  const client = useQueryClient();
-  return useMutation({
-    mutationFn: (body: StartBody) =>
-      take(
-        api.POST("/api/v1/workspaces/{workspace}/flows/{name}/start", { ...of(workspace, name), body }),
-      ),
-    onSuccess: () => client.invalidateQueries({ queryKey: [workspace, "flow", name] }),
-  });
-}

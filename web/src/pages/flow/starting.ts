@@ -1,19 +1,19 @@
 import { useNavigate } from "react-router";
 import type { Shape } from "../../api/client";
 import { count } from "../../parts/words";
-import { type StartBody, useStartWith } from "./queries";
+import { type StartBody, useStart } from "../../api/queries";
 
 /** Starts a flow, and goes where its run is, or its runs are; `told` is what came of it where there is none. */
 export function useRunFlow(workspace: string, name: string) {
   const navigate = useNavigate();
-  const start = useStartWith(workspace, name);
+  const start = useStart(workspace);
   return {
     pending: start.isPending,
     error: start.error,
     told: start.data && nothing(start.data),
     reset: start.reset,
     run: (body: StartBody, done?: () => void) =>
-      start.mutate(body, {
+      start.mutate({ name, body }, {
         onSuccess: (answer) => {
           const runs = [...answer.started, ...answer.resumed, ...answer.waiting];
           if (runs.length === 0) return;

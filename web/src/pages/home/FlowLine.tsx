@@ -2,12 +2,13 @@ import { Button, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "react-router";
 import type { FlowOverview } from "../../api/client";
-import { useAction, useStart, workspaces } from "../../api/queries";
+import { useAction, whatIsDue, workspaces } from "../../api/queries";
 import { Bars } from "../../parts/Bars";
 import { State } from "../../parts/State";
 import { Ago, Due, Took } from "../../parts/Times";
 import { trigger } from "../../parts/triggers";
 import { said } from "../../parts/words";
+import { useRunFlow } from "../flow/starting";
 
 interface Props {
   flow: FlowOverview;
@@ -92,7 +93,7 @@ function Now({ flow, workspace }: { flow: FlowOverview; workspace: string }) {
 
 function Start({ flow, workspace, owner }: Props) {
   const navigate = useNavigate();
-  const start = useStart(workspace);
+  const start = useRunFlow(workspace, flow.name);
   const act = useAction(workspace);
   const [run] = flow.running;
   if (run?.actions.includes("cancel"))
@@ -122,33 +123,24 @@ function Start({ flow, workspace, owner }: Props) {
     ) : null;
   }
   const failed = start.error?.message;
-  const nothing = start.data?.started.length === 0;
   return (
     <>
       <Button
         size="compact-xs"
         variant="light"
         disabled={owner !== null}
-        loading={start.isPending}
+        loading={start.pending}
         aria-label={`Run ${flow.label}`}
-        title={owner ? `${owner} owns this workspace and runs its flows` : (failed ?? (nothing ? "Nothing is due" : undefined))}
+        title={owner ? `${owner} owns this workspace and runs its flows` : (failed ?? start.told ?? undefined)}
         color={failed ? "red" : undefined}
         onClick={() =>
-          flow.params
-            ? void navigate(`/w/${workspace}/flows/${flow.name}?run`)
-            : start.mutate(flow.name, {
-                onSuccess: (answer) => {
-                  const [first] = answer.started;
-                  if (first && answer.started.length === 1) void navigate(`/w/${workspace}/runs/${first}`);
-                  else if (first) void navigate(`/w/${workspace}/runs?flow=${flow.name}`);
-                },
-              })
+          flow.params ? void navigate(`/w/${workspace}/flows/${flow.name}?run`) : start.run(whatIsDue(flow.trigger?.source))
         }
       >
         Run
       </Button>
       <Text size="xs" className={failed ? "state-failed" : "quiet"} role="status">
-        {failed ?? (nothing && "nothing is due")}
+        {failed ?? (start.told && "nothing is due")}
       </Text>
     </>
   );

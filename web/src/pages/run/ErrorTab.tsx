@@ -6,7 +6,7 @@ import type { Run, Shape } from "../../api/client";
 import { CodeView } from "../../parts/code/CodeView";
 import { State } from "../../parts/State";
 import { Empty, Trouble } from "../../parts/Trouble";
-import { count, duration } from "../../parts/words";
+import { count, duration, said } from "../../parts/words";
 import { Actions } from "./Actions";
 import { type Failure, failure, items, type Step } from "./queries";
 
@@ -83,8 +83,7 @@ function Told({ workspace, error, title, source, changed, children }: ToldProps)
       <Text size="lg" fw={600} component="h2">
         {title && <span className="quiet">{title}: </span>}
         <span className="state-failed">
-          {error.type && `${error.type}: `}
-          {error.message}
+          {said(error)}
         </span>
       </Text>
       {error.file && (

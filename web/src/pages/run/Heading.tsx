@@ -8,7 +8,7 @@ import { overview } from "../../api/queries";
 import { Copy } from "../../parts/Copy";
 import { State } from "../../parts/State";
 import { Ago, Took } from "../../parts/Times";
-import { shortId } from "../../parts/words";
+import { said, shortId } from "../../parts/words";
 import { Actions } from "./Actions";
 import { neighbours, type Step } from "./queries";
 
@@ -67,7 +67,7 @@ export function Heading({ workspace, run, step, onError }: HeadingProps) {
         <Text size="sm" className="run-line">
           <span className="state-failed">
             {run.error.step && `${run.error.step}: `}
-            {run.error.message}
+            {said(run.error)}
           </span>{" "}
           {run.error.file && (
             <UnstyledButton className="mono run-place" onClick={onError} title="Show the error">

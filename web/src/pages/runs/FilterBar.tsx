@@ -1,14 +1,14 @@
 import { Button, MultiSelect, Select } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useSearchParams } from "react-router";
-import { flows } from "../../api/queries";
+import { overview } from "../../api/queries";
 import { FilterBox } from "../../parts/FilterBox";
 import { dayOf, isDay, PERIODS, STATES, TRIGGERS } from "./filters";
 
 /** Which runs are shown; each choice stands in the address. */
 export function FilterBar({ workspace }: { workspace: string }) {
   const [address, setAddress] = useSearchParams();
-  const known = useQuery(flows(workspace)).data?.flows ?? [];
+  const known = useQuery(overview(workspace)).data?.flows ?? [];
   const groups = [...new Set(known.map((flow) => flow.group).filter((group) => group !== null))].sort();
   const set = (name: string, value: string | null) =>
     setAddress(

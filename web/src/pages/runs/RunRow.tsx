@@ -58,7 +58,7 @@ export function RunRow({ id, index, height, run, label, workspace, active, chose
             <Took from={run.started_at} to={run.finished_at} />
           </span>
           <span role="gridcell">
-            <Copy text={run.id}>{shortId(run.id)}</Copy>
+            <Copy text={run.id} tabbable={false}>{shortId(run.id)}</Copy>
           </span>
         </>
       ) : (

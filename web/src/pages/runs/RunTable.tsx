@@ -1,9 +1,8 @@
 import { Button } from "@mantine/core";
-import { type KeyboardEvent, type MouseEvent, useEffect, useMemo, useRef, useState } from "react";
-import { useQuery } from "@tanstack/react-query";
+import { type KeyboardEvent, type MouseEvent, useEffect, useRef, useState } from "react";
 import { useNavigate } from "react-router";
 import type { Run } from "../../api/client";
-import { flows } from "../../api/queries";
+import { useLabels } from "../../api/queries";
 import { usePagesOf, useRowHeight, useRows } from "../../parts/rows";
 import { Empty, Trouble } from "../../parts/Trouble";
 import { Batch } from "./Batch";
@@ -34,8 +33,7 @@ export function RunTable({ workspace, filters, filtered }: { workspace: string; 
   const pages = useRunPages(workspace, filters, list.cursor, usePagesOf(rows.first, rows.last, PAGE));
   useEffect(() => setReached((known) => Math.max(known, pages.reached)), [pages.reached]);
 
-  const known = useQuery(flows(workspace)).data?.flows;
-  const labels = useMemo(() => new Map(known?.map((flow) => [flow.name, flow.label])), [known]);
+  const labels = useLabels(workspace);
 
   const go = (row: number) => {
     const to = Math.max(0, Math.min(row, total - 1));
@@ -77,6 +75,7 @@ export function RunTable({ workspace, filters, filtered }: { workspace: string; 
     } else if (event.key === "Enter") open(active);
     else if (event.key === "x" || event.key === " ") toggle(active);
     else if (event.key === "a") setChosen("all");
+    else if (event.key === "c") void navigator.clipboard.writeText(pages.at(active)?.id ?? "");
     else if (event.key === "Escape") {
       if (chosen === "all" || chosen.size > 0) setChosen(NONE);
       else event.currentTarget instanceof HTMLElement && event.currentTarget.blur();
@@ -133,7 +132,7 @@ export function RunTable({ workspace, filters, filtered }: { workspace: string; 
               return (
                 <RunRow
                   key={run?.id ?? row} id={`run-row-${row}`} index={first + index + 1} height={height} run={run} workspace={workspace}
-                  label={run && (labels.get(run.flow) ?? run.flow)}
+                  label={run && (labels?.get(run.flow) ?? run.flow)}
                   active={focused && row === active} chosen={chosen === "all" || (run !== undefined && chosen.has(run.id))}
                   onClick={clicked(row)} onToggle={() => toggle(row)}
                 />
