@@ -270,6 +270,9 @@ def test_filters_choose_what_is_cancelled_and_retried(page: Looking) -> None:
         ended(page, run_id, "cancelled")
     answer = page.call("POST", "/runs/retry", flow="asks", limit=2)
     assert [each["id"] for each in answer["results"]] == [bad[2], bad[1]]
+    # Those that were retried stay failed: the others come after them.
+    answer = page.call("POST", "/runs/retry", flow="asks", limit=2, cursor=answer["next"])
+    assert [each["id"] for each in answer["results"]] == [bad[0]] and answer["next"] is None
     for fields in ({}, {"ids": bad, "flow": "asks"}, {"ids": ["r_x"] * 1001}, {"flow": "asks", "limit": 5000}):
         for action in ("cancel", "retry"):
             with pytest.raises(UsageError):

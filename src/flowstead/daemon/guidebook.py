@@ -10,7 +10,17 @@ from pathlib import Path
 from flowstead.daemon.files.opening import Place
 from flowstead.model.errors import NotFound
 
-ORDER = ("authoring", "commands", "workspaces", "environments", "duckdb-helpers", "settings", "performance", "api")
+ORDER = (
+    "authoring",
+    "console",
+    "commands",
+    "workspaces",
+    "environments",
+    "duckdb-helpers",
+    "settings",
+    "performance",
+    "api",
+)
 """The order in which people need them; others follow by name."""
 
 IMAGES = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg", ".webp": "image/webp"}

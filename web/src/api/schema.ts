@@ -884,7 +884,7 @@ export interface paths {
          * @description Cancels many runs in one commit: those of `ids`, or the newest that pass filters as in list_runs.
          *
          *     Answers for each what came of it: `cancelled`, `cancelling` while it still works, `requested` of another process, or
-         *     `refused` with the error. With filters, `next` says that there may be more: ask again. Without `status` they choose
+         *     `refused` with the error. With filters, `next` says that there may be more: give it as `cursor`. Without `status` they choose
          *     among the runs that can be cancelled.
          */
         post: operations["cancel_runs"];
@@ -908,8 +908,8 @@ export interface paths {
          * @description Retries many runs in one commit, each from its first step without an outcome: those of `ids`, or the newest that
          *     pass filters as in list_runs.
          *
-         *     Answers for each what came of it: `started`, with the id of the new run, or `refused` with the error. Without
-         *     `status` filters choose among the failed runs.
+         *     Answers for each what came of it: `started`, with the id of the new run, or `refused` with the error. `next` is as
+         *     for cancel_runs: those that were retried stay what they are. Without `status` filters choose among the failed runs.
          */
         post: operations["retry_runs"];
         delete?: never;
@@ -2046,6 +2046,11 @@ export interface components {
              * @default null
              */
             until?: string | null;
+            /**
+             * Cursor
+             * @default null
+             */
+            cursor?: number | null;
             /**
              * Limit
              * @default 100
@@ -3569,6 +3574,11 @@ export interface components {
              * @default null
              */
             until?: string | null;
+            /**
+             * Cursor
+             * @default null
+             */
+            cursor?: number | null;
             /**
              * Limit
              * @default 100

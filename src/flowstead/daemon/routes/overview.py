@@ -12,7 +12,6 @@ from flowstead.daemon.standing import standing_as_seen
 from flowstead.daemon.workspace_host import WorkspaceHost
 from flowstead.ledger import LedgerReader
 from flowstead.ledger.pages import LatestRun, latest_runs, newest_in, outcomes, queued_by_flow, runs_since
-from flowstead.model.flow import FlowSpec
 from flowstead.model.run import ACTIVE, Run, iso, now_us
 
 DAYS = 7

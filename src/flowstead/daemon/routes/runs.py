@@ -183,16 +183,17 @@ def cancel_runs(
     text: str | None = None,
     since: str | None = None,
     until: str | None = None,
+    cursor: int | None = None,
     limit: int = 100,
 ) -> dict[str, Any]:
     """Cancels many runs in one commit: those of `ids`, or the newest that pass filters as in list_runs.
 
     Answers for each what came of it: `cancelled`, `cancelling` while it still works, `requested` of another process, or
-    `refused` with the error. With filters, `next` says that there may be more: ask again. Without `status` they choose
+    `refused` with the error. With filters, `next` says that there may be more: give it as `cursor`. Without `status` they choose
     among the runs that can be cancelled.
     """
     filters = _filters(flow, status, group, trigger, text, since, until)
-    runs, more, results = _chosen(host, ids, filters, limit, among=(*OPEN, "interrupted"))
+    runs, more, results = _chosen(host, ids, filters, cursor, limit, among=(*OPEN, "interrupted"))
     able = [run for run in runs if "cancel" in run.actions or run.status == "cancelling"]
     outcomes: dict[str, str | None] = {}
     if able and (host.holder is None or host.open_engine is not None):
@@ -224,16 +225,17 @@ def retry_runs(
     text: str | None = None,
     since: str | None = None,
     until: str | None = None,
+    cursor: int | None = None,
     limit: int = 100,
 ) -> dict[str, Any]:
     """Retries many runs in one commit, each from its first step without an outcome: those of `ids`, or the newest that
     pass filters as in list_runs.
 
-    Answers for each what came of it: `started`, with the id of the new run, or `refused` with the error. Without
-    `status` filters choose among the failed runs.
+    Answers for each what came of it: `started`, with the id of the new run, or `refused` with the error. `next` is as
+    for cancel_runs: those that were retried stay what they are. Without `status` filters choose among the failed runs.
     """
     filters = _filters(flow, status, group, trigger, text, since, until)
-    runs, more, results = _chosen(host, ids, filters, limit, among=("failed",))
+    runs, more, results = _chosen(host, ids, filters, cursor, limit, among=("failed",))
     started = retry_each(host.engine, [run.id for run in runs]) if runs else []
     for run, outcome in zip(runs, started, strict=True):
         if isinstance(outcome, str):
@@ -251,7 +253,13 @@ def _result(
 
 
 def _chosen(
-    host: WorkspaceHost, ids: list[str] | None, filters: RunFilters, limit: int, *, among: Sequence[str]
+    host: WorkspaceHost,
+    ids: list[str] | None,
+    filters: RunFilters,
+    cursor: int | None,
+    limit: int,
+    *,
+    among: Sequence[str],
 ) -> tuple[list[Run], int | None, list[dict[str, Any]]]:
     """The runs that are meant, whether there may be more, and results for ids that are none.
 
@@ -263,7 +271,7 @@ def _chosen(
     if ids is None:
         # Whoever cancels or retries all of something waits a little longer for it.
         chosen = filters if filters.statuses else filters._replace(statuses=among)
-        found = find_runs(host.reader, chosen, limit=limit, seconds=SECONDS_TO_CHOOSE, with_steps=False)
+        found = find_runs(host.reader, chosen, before=cursor, limit=limit, seconds=SECONDS_TO_CHOOSE, with_steps=False)
         return host.as_seen(found.runs), found.next, []
     if len(ids) > MOST_ROWS:
         raise UsageError(f"There are {len(ids)} ids.", hint=f"Give at most {MOST_ROWS} at once.")
