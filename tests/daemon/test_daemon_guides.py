@@ -21,7 +21,7 @@ def get(served: Served, path: str) -> Any:
 def test_every_guide_is_listed_with_its_headings_and_shown(served: Served) -> None:
     listed = get(served, "/guides").json["guides"]
     assert {each["name"] for each in listed} == {path.stem for path in DOCS.glob("*.md")}
-    assert [each["name"] for each in listed][:2] == ["authoring", "commands"]
+    assert [each["name"] for each in listed][:2] == ["authoring", "console"]
     for each in listed:
         shown = get(served, f"/guides/{each['name']}").json
         assert {**each, "text": shown["text"]} == shown
