@@ -189,8 +189,8 @@ def cancel_runs(
     """Cancels many runs in one commit: those of `ids`, or the newest that pass filters as in list_runs.
 
     Answers for each what came of it: `cancelled`, `cancelling` while it still works, `requested` of another process, or
-    `refused` with the error. With filters, `next` says that there may be more: give it as `cursor`. Without `status` they
-    choose among the runs that can be cancelled.
+    `refused` with the error. With filters, `next` says that there may be more: give it as `cursor`. Without `status`
+    they choose among the runs that can be cancelled.
     """
     filters = _filters(flow, status, group, trigger, text, since, until)
     runs, more, results = _chosen(host, ids, filters, cursor, limit, among=(*OPEN, "interrupted"))
