@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Set up this checkout in .venv, and run it: `python3 dev.py demo`, `test` or `pictures`.
+"""Set up this checkout in .venv, and run it: `python3 dev.py demo` or `python3 dev.py test`.
 
 Needs nothing but a Python that Flowstead supports. Everything goes through uv: the one on PATH, the one in .venv,
 or one that is installed into .venv with pip. Further arguments are passed on.
@@ -16,7 +16,7 @@ from pathlib import Path
 OLDEST, NEWEST = (3, 11), (3, 14)
 OLDEST_UV = (0, 5)
 # `uv run` first makes .venv match the project; it installs what is missing or outdated and leaves the rest.
-COMMANDS = {"demo": ["flowstead", "demo"], "test": ["pytest"], "pictures": ["python", "-m", "web.pictures"]}
+COMMANDS = {"demo": ["flowstead", "demo"], "test": ["pytest"]}
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
@@ -26,7 +26,7 @@ VENV_UV = VENV_PYTHON.with_name("uv.exe" if os.name == "nt" else "uv")
 
 def main(arguments):
     if not arguments or arguments[0] not in COMMANDS:
-        sys.exit("usage: python3 dev.py {demo,test,pictures} [ARGUMENT ...]")
+        sys.exit("usage: python3 dev.py {demo,test} [ARGUMENT ...]")
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         go_on_as([supported_python(), __file__, *arguments])
     for name in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"):
@@ -37,7 +37,7 @@ def main(arguments):
     command = [uv_on_path() or uv_in_venv(), "run", "--project", ROOT]
     if not VENV.exists():
         command += ["--python", sys.executable]
-    if arguments[0] != "demo":
+    if arguments[0] == "test":
         os.chdir(ROOT)
     go_on_as([*command, *COMMANDS[arguments[0]], *arguments[1:]])
 

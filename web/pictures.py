@@ -1,4 +1,4 @@
-"""Pictures of every page of the console, light and dark, into docs/images: `python3 dev.py pictures`.
+"""Pictures of every page of the console, light and dark, into docs/images: `uv run python -m web.pictures`.
 
 Makes a home and the demo of its own, with a few more flows that fail, ask and take long, lets them run, and looks at
 each page in the system's Chromium.

@@ -12,7 +12,7 @@ from uv import find_uv_bin
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
-LARGEST_WHEEL = 2_000_000
+LARGEST_WHEEL = 3_000_000
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def test_links_in_the_documents_lead_somewhere() -> None:
 def test_usage_is_said() -> None:
     asked = subprocess.run([sys.executable, ROOT / "dev.py", "deploy"], capture_output=True, text=True)
     assert asked.returncode == 1
-    assert "usage: python3 dev.py {demo,test,pictures}" in asked.stderr
+    assert "usage: python3 dev.py {demo,test}" in asked.stderr
 
 
 def copy_of_the_checkout(folder: Path) -> Path:

@@ -50,7 +50,7 @@ def test_a_failure_shows_its_line_and_a_retry_leads_to_the_new_run(console: Any,
     page = console().page
     page.get_by_role("button", name="Run Sums").click()
     page.get_by_text("division by zero").first.wait_for()
-    page.get_by_text("flow_modules/sums.py:10").wait_for()
+    page.get_by_role("button", name="flow_modules/sums.py:10").wait_for()
     assert page.get_by_role("button", name="Cancel").count() == 0
     workspace.module("sums", SUMS.replace("DIVISOR", "2"))
     failed = page.url

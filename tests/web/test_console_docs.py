@@ -39,6 +39,8 @@ def test_guides_are_searched(console: Any) -> None:
     found = page.get_by_role("region", name="Found")
     found.get_by_role("link", name=re.compile("Checkpoints|Steps")).first.click()
     page.wait_for_url(re.compile("/docs/authoring#"))
+    # The section that was found has the focus once it is shown.
+    page.wait_for_function("decodeURIComponent(location.hash.slice(1)) === document.activeElement.id")
     page.get_by_role("searchbox", name="Search the guides").fill("no guide has these words")
     page.get_by_text("No guide says").wait_for()
     page.keyboard.press("Escape")

@@ -59,7 +59,7 @@ def list_runs(
     with invocation.client(root, "runs") as client:
         page = client.runs(flow=flow, status=status, limit=limit, cursor=cursor)
     if json:
-        print(jsonlib.dumps(page, indent=2))
+        print(jsonlib.dumps({"runs": page["runs"], "next": page["next"]}, indent=2))
         return 0
     screen = Screen(sys.stdout)
     if page["runs"]:

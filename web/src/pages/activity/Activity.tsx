@@ -1,9 +1,11 @@
-import { Button, Chip, Group, TextInput, Title } from "@mantine/core";
+import { Button, Chip, Group, Title } from "@mantine/core";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useRef, useState } from "react";
-import { Link, useParams, useSearchParams } from "react-router";
+import { Link, useParams } from "react-router";
 import type { Change } from "../../api/live";
 import { useLabels } from "../../api/queries";
+import { useAddress } from "../../parts/address";
+import { FilterBox } from "../../parts/FilterBox";
 import { State } from "../../parts/State";
 import { Empty } from "../../parts/Trouble";
 import { exact, said } from "../../parts/words";
@@ -19,23 +21,13 @@ const ROW = 32;
 /** What happens, as it happens, the newest first. It stands still while the pointer is on it. */
 export default function Activity() {
   const { workspace = "" } = useParams();
-  const [address, setAddress] = useSearchParams();
+  const { address, put } = useAddress();
   const [held, setHeld] = useState(false);
   const view = useRef<HTMLDivElement>(null);
   const { shown, fresh, catchUp } = useHappenings(workspace, held);
   const labels = useLabels(workspace);
   const kinds = address.get("kinds")?.split(",") ?? ["run", "standing", "engine"];
   const text = address.get("text") ?? "";
-  const set = (name: string, value: string) =>
-    setAddress(
-      (known) => {
-        const next = new URLSearchParams(known);
-        if (value) next.set(name, value);
-        else next.delete(name);
-        return next;
-      },
-      { replace: true },
-    );
   const told = shown
     .map((change) => ({ change, ...tell(change, (flow) => labels?.get(flow) ?? flow) }))
     .filter(({ change, what, about }) => kinds.includes(change.kind) && `${what} ${about}`.toLowerCase().includes(text.toLowerCase()));
@@ -45,14 +37,14 @@ export default function Activity() {
       <Group justify="space-between">
         <Title order={1}>Activity</Title>
         <Group gap="sm">
-          <Chip.Group multiple value={kinds} onChange={(chosen) => set("kinds", chosen.join(",") || "none")}>
+          <Chip.Group multiple value={kinds} onChange={(chosen) => put({ kinds: chosen.join(",") || "none" })}>
             {KINDS.map((kind) => (
               <Chip key={kind} value={kind} size="xs" variant="outline">
                 {NAMES[kind]}
               </Chip>
             ))}
           </Chip.Group>
-          <TextInput size="xs" aria-label="Filter" placeholder="Filter…" value={text} onChange={(event) => set("text", event.currentTarget.value)} />
+          <FilterBox label="Filter" placeholder="Filter" width={180} list=".happenings" text={text} onChange={(typed) => put({ text: typed || null })} />
         </Group>
       </Group>
       <section className="panel" aria-label="What happens">

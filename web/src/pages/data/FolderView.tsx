@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
-import { useSearchParams } from "react-router";
+import { useAddress } from "../../parts/address";
 import { FilterBox } from "../../parts/FilterBox";
 import { Empty, Trouble } from "../../parts/Trouble";
 import { count } from "../../parts/words";
@@ -9,23 +9,14 @@ import { dataAt, type Entry, folder, MOST_ENTRIES } from "./queries";
 
 /** What is in a folder, filtered by name as the address says. */
 export function FolderView({ workspace, path, run }: { workspace: string; path: string; run: string | null }) {
-  const [address, setAddress] = useSearchParams();
+  const { address, put } = useAddress();
   const found = useQuery(folder(workspace, path, run));
   const wanted = address.get("name") ?? "";
   const entries = useMemo(() => {
     const lower = wanted.toLowerCase();
     return (found.data?.entries ?? []).filter((entry) => entry.name.toLowerCase().includes(lower));
   }, [found.data, wanted]);
-  const type = (name: string) =>
-    setAddress(
-      (known) => {
-        const next = new URLSearchParams(known);
-        if (name) next.set("name", name);
-        else next.delete("name");
-        return next;
-      },
-      { replace: true },
-    );
+  const type = (name: string) => put({ name: name || null });
   const to = (entry: Entry) => (entry.kind === "special" || entry.kind === "link" ? null : dataAt(workspace, entry.path));
   const up = path === "" ? null : dataAt(workspace, path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "");
   if (found.error) return <Trouble error={found.error} />;

@@ -1,7 +1,8 @@
 import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { Link, useSearchParams } from "react-router";
+import { Link } from "react-router";
 import { run as oneRun } from "../../api/queries";
+import { useAddress } from "../../parts/address";
 import { TablePreview } from "../../parts/TablePreview";
 import { Empty, Trouble } from "../../parts/Trouble";
 import { FolderView } from "./FolderView";
@@ -10,7 +11,7 @@ import { SqlBox } from "./SqlBox";
 
 /** What a run has left: its tables, what else it kept, and its folder. */
 export function RunView({ workspace, run }: { workspace: string; run: string }) {
-  const [address, setAddress] = useSearchParams();
+  const { address, put } = useAddress();
   const details = useQuery(oneRun(workspace, run));
   const found = useQuery(runTables(workspace, run));
   if (found.error) return <Trouble error={found.error} />;
@@ -18,13 +19,7 @@ export function RunView({ workspace, run }: { workspace: string; run: string }) 
   const steps = details.data?.steps ?? [];
   const others = details.data?.artifacts.filter((artifact) => !tables.some((table) => table.artifact === artifact.name)) ?? [];
   const withSql = address.has("sql");
-  const turn = () =>
-    setAddress((known) => {
-      const next = new URLSearchParams(known);
-      if (withSql) next.delete("sql");
-      else next.set("sql", "");
-      return next;
-    });
+  const turn = () => put({ sql: withSql ? null : "" }, { replace: false });
   return (
     <div className={withSql ? "data-asked" : "data-run"}>
       <div className="table-bar">

@@ -1,7 +1,7 @@
 import { Button, SegmentedControl } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useMemo, useState } from "react";
-import { useSearchParams } from "react-router";
+import { useAddress } from "../../parts/address";
 import { CodeEditor, type Mark } from "../../parts/code/CodeEditor";
 import { useRowHeight, useRows } from "../../parts/rows";
 import { type Column, MOST_RESULTS, type Source, sqlRows } from "../../parts/table/tables";
@@ -24,7 +24,7 @@ interface SqlBoxProps {
 
 /** One SELECT over a table, or over all that a run has left; nothing else can be read by it, and nothing written. */
 export function SqlBox({ workspace, source, run, columns }: SqlBoxProps) {
-  const [address, setAddress] = useSearchParams();
+  const { address, put } = useAddress();
   const asked = address.get("sql") ?? "";
   const named = useQuery({ ...runTables(workspace, run ?? ""), enabled: run !== null });
   const tables = named.data?.tables.map((each) => each.name) ?? [];
@@ -39,18 +39,9 @@ export function SqlBox({ workspace, source, run, columns }: SqlBoxProps) {
     const line = /^LINE (\d+):/m.exec(error?.message ?? "")?.[1];
     return error && line ? [{ line: Number(line), severity: "error" as const, message: error.message }] : NO_MARKS;
   }, [error]);
-  const put = (name: string, value: string) =>
-    setAddress(
-      (known) => {
-        const next = new URLSearchParams(known);
-        next.set(name, value);
-        return next;
-      },
-      { replace: true },
-    );
   const ask = () => {
     if (text === asked) void result.refetch();
-    else put("sql", text);
+    else put({ sql: text });
   };
   return (
     <div className="sql">
@@ -67,7 +58,7 @@ export function SqlBox({ workspace, source, run, columns }: SqlBoxProps) {
         </Button>
         {source && run && (
           <SegmentedControl
-            size="xs" aria-label="Over what" value={overRun ? "run" : "table"} onChange={(value) => put("over", value)}
+            size="xs" aria-label="Over what" value={overRun ? "run" : "table"} onChange={(value) => put({ over: value })}
             data={[{ value: "table", label: "This table" }, { value: "run", label: "All of the run" }]}
           />
         )}
@@ -88,7 +79,7 @@ export function SqlBox({ workspace, source, run, columns }: SqlBoxProps) {
               {result.data.more && (result.data.rows.length < MOST_RESULTS ? "" : " of more")}
             </span>
             <SegmentedControl
-              size="xs" aria-label="Result as" value={view} onChange={(value) => put("view", value)}
+              size="xs" aria-label="Result as" value={view} onChange={(value) => put({ view: value })}
               data={[{ value: "rows", label: "Rows" }, { value: "chart", label: "Chart" }]}
             />
           </>
@@ -102,7 +93,7 @@ export function SqlBox({ workspace, source, run, columns }: SqlBoxProps) {
       {result.data &&
         (view === "chart" ? (
           <Suspense fallback={<div className="chart" aria-busy />}>
-            <Chart result={result.data} chosen={address.get("chart")} onChoose={(value) => put("chart", value)} />
+            <Chart result={result.data} chosen={address.get("chart")} onChoose={(value) => put({ chart: value })} />
           </Suspense>
         ) : (
           <Rows result={result.data} />

@@ -1,7 +1,7 @@
 import { Button } from "@mantine/core";
 import { keepPreviousData, useQueries, useQuery } from "@tanstack/react-query";
 import { useCallback, useMemo, useState } from "react";
-import { useSearchParams } from "react-router";
+import { useAddress } from "../../parts/address";
 import { usePagesOf, useRowHeight, useRows } from "../../parts/rows";
 import { COLUMNS, type Column, PAGE, type Source, tablePage, tableStatistics } from "../../parts/table/tables";
 import { Trouble } from "../../parts/Trouble";
@@ -16,7 +16,7 @@ const HEAD = 78;
 
 /** A table as the daemon pages it: sorted and filtered as the address says, with what is in its columns above them. */
 export function TableView({ workspace, source, run }: { workspace: string; source: Source; run: string | null }) {
-  const [address, setAddress] = useSearchParams();
+  const { address, put } = useAddress();
   const { selection, setSort, setFilters } = useSelection();
   const { sort, filters } = selection;
   const height = useRowHeight();
@@ -44,13 +44,7 @@ export function TableView({ workspace, source, run }: { workspace: string; sourc
     setSort(add ? [...sort.filter((each) => each.column !== column), ...next] : next);
   };
   const withSql = address.has("sql");
-  const turnSql = () =>
-    setAddress((before) => {
-      const next = new URLSearchParams(before);
-      if (withSql) next.delete("sql");
-      else next.set("sql", "");
-      return next;
-    });
+  const turnSql = () => put({ sql: withSql ? null : "" }, { replace: false });
   const failed = start.error ?? found.find((each) => each.error)?.error;
   return (
     <div className="table-view">

@@ -2,9 +2,10 @@ import { Button, Text, TextInput } from "@mantine/core";
 import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
-import { Link, useNavigate, useSearchParams } from "react-router";
+import { Link, useNavigate } from "react-router";
 import { api, type Shape, take } from "../../api/client";
 import { useStart } from "../../api/queries";
+import { useAddress } from "../../parts/address";
 import { Ago } from "../../parts/Times";
 import { useRowHeight } from "../../parts/rows";
 import { Empty, Trouble } from "../../parts/Trouble";
@@ -14,22 +15,13 @@ import { type FileFilter, sourceFiles } from "./queries";
 
 /** What became of each source file of the flow: filters in the address, very many files, each can be run. */
 export function Files({ workspace, flow, refusal }: { workspace: string; flow: Shape["FlowDetails"]; refusal: string | null }) {
-  const [address, setAddress] = useSearchParams();
+  const { address, put: change } = useAddress();
   const filter: FileFilter = { state: address.get("state") ?? undefined, text: address.get("text") ?? undefined };
   const found = useInfiniteQuery(sourceFiles(workspace, flow.name, filter));
   const client = useQueryClient();
   const [looking, setLooking] = useState(false);
   const field = useRef<HTMLInputElement>(null);
-  const put = (key: string, value: string | undefined) =>
-    setAddress(
-      (known) => {
-        const next = new URLSearchParams(known);
-        if (value) next.set(key, value);
-        else next.delete(key);
-        return next;
-      },
-      { replace: true },
-    );
+  const put = (key: string, value: string | undefined) => change({ [key]: value || null });
   const files = useMemo(() => found.data?.pages.flatMap((page) => page.files) ?? [], [found.data]);
   const first = found.data?.pages[0];
   const last = found.data?.pages.at(-1);

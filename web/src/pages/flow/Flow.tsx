@@ -5,6 +5,7 @@ import { lazy, type ReactNode, Suspense, useRef } from "react";
 import { useParams, useSearchParams } from "react-router";
 import type { Shape } from "../../api/client";
 import { overview, whatIsDue, workspaces } from "../../api/queries";
+import { useAddress } from "../../parts/address";
 import { State } from "../../parts/State";
 import { Due } from "../../parts/Times";
 import { triggerInFull } from "../../parts/triggers";
@@ -92,18 +93,9 @@ function Head({ workspace, flow, root, refusal }: HeadProps) {
 /** Running it: at once where nothing has to be asked, else by a form; and files for it from this machine. */
 function Actions({ workspace, flow, refusal }: Omit<HeadProps, "root">) {
   // In the address: home and the palette lead to the form, too.
-  const [address, setAddress] = useSearchParams();
+  const { address, put } = useAddress();
   const asking = address.has("run");
-  const setAsking = (open: boolean) =>
-    setAddress(
-      (known) => {
-        const next = new URLSearchParams(known);
-        if (open) next.set("run", "");
-        else next.delete("run");
-        return next;
-      },
-      { replace: true },
-    );
+  const setAsking = (open: boolean) => put({ run: open ? "" : null });
   const starting = useRunFlow(workspace, flow.name);
   const picker = useRef<HTMLInputElement>(null);
   const possible = flow.status === "ok" && refusal === null;

@@ -1,8 +1,8 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
-import { useSearchParams } from "react-router";
 import type { Shape } from "../../api/client";
 import { run as runQuery } from "../../api/queries";
+import { useAddress } from "../../parts/address";
 import { Empty } from "../../parts/Trouble";
 import { Graph } from "./Graph";
 import { durations, lastRuns } from "./queries";
@@ -10,7 +10,7 @@ import { StepDetails } from "./StepDetails";
 
 /** The plan as a graph, with how long its steps take and what became of them last; the chosen step beside it. */
 export function Plan({ workspace, flow }: { workspace: string; flow: Shape["FlowDetails"] }) {
-  const [address, setAddress] = useSearchParams();
+  const { address, put } = useAddress();
   const measured = useQuery(durations(workspace, flow.name)).data;
   const last = useQuery(lastRuns(workspace, flow.name)).data?.runs[0]?.id ?? "";
   // While the next one is asked for, the one before it is still shown.
@@ -24,15 +24,7 @@ export function Plan({ workspace, flow }: { workspace: string; flow: Shape["Flow
         <Empty>This flow has no steps yet. Give it a first one: Flow(…).step(function).</Empty>
       </section>
     );
-  const choose = (name: string) =>
-    setAddress(
-      (known) => {
-        const next = new URLSearchParams(known);
-        next.set("step", name);
-        return next;
-      },
-      { replace: true },
-    );
+  const choose = (step: string) => put({ step });
   return (
     <div className="plan">
       <section className="panel" aria-label="Plan">

@@ -1,7 +1,7 @@
 import { NativeSelect } from "@mantine/core";
 import { useQueries, useQuery } from "@tanstack/react-query";
-import { useSearchParams } from "react-router";
 import type { Shape } from "../../api/client";
+import { useAddress } from "../../parts/address";
 import { CodeDiff } from "../../parts/code/CodeDiff";
 import { CodeView } from "../../parts/code/CodeView";
 import { Ago } from "../../parts/Times";
@@ -12,7 +12,7 @@ import { flowText, versions, versionTexts } from "./queries";
 /** What the flow's module said over time, how many runs each version had, and what changed from one to another. */
 export function Versions({ workspace, flow }: { workspace: string; flow: Shape["FlowDetails"] }) {
   const { name } = flow;
-  const [address, setAddress] = useSearchParams();
+  const { address, put } = useAddress();
   const found = useQuery(versions(workspace, name));
   if (found.error && !found.data) return <Trouble error={found.error} />;
   if (!found.data) return null;
@@ -27,16 +27,6 @@ export function Versions({ workspace, flow }: { workspace: string; flow: Shape["
   const chosen = all[at];
   const others = all.filter((each) => each !== chosen);
   const other = others.find((each) => each.digest === address.get("with")) ?? all[at + 1] ?? others[0];
-  const put = (key: string, value: string) =>
-    setAddress(
-      (known) => {
-        const next = new URLSearchParams(known);
-        if (key === "version") next.delete("with");
-        next.set(key, value);
-        return next;
-      },
-      { replace: true },
-    );
   if (!chosen) return null;
   return (
     <div className="versions">
@@ -45,7 +35,7 @@ export function Versions({ workspace, flow }: { workspace: string; flow: Shape["
         <div role="radiogroup" aria-label="Version">
           {all.map((each) => (
             <label key={each.digest} className="version" data-chosen={each === chosen || undefined}>
-              <input type="radio" name="version" checked={each === chosen} onChange={() => put("version", each.digest)} />
+              <input type="radio" name="version" checked={each === chosen} onChange={() => put({ version: each.digest, with: null })} />
               <span className="mono">{short(each.digest)}</span>
               <span className="quiet">{each.current ? "as it is now" : each.first_run_at ? <Ago at={each.first_run_at} /> : ""}</span>
               <span className="right">{each.runs === 0 ? <span className="quiet">not run yet</span> : `${count(each.runs, "run")}${runs_exact ? "" : " lately"}`}</span>
@@ -64,7 +54,7 @@ export function Versions({ workspace, flow }: { workspace: string; flow: Shape["
               size="xs"
               aria-label="Compared with"
               value={other.digest}
-              onChange={(event) => put("with", event.currentTarget.value)}
+              onChange={(event) => put({ with: event.currentTarget.value })}
               data={others.map((each) => ({ value: each.digest, label: `from ${short(each.digest)}${each.current ? ", as it is now" : ""}` }))}
             />
           )}

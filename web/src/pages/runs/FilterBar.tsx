@@ -1,25 +1,16 @@
 import { Button, MultiSelect, Select } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { useSearchParams } from "react-router";
 import { overview } from "../../api/queries";
+import { useAddress } from "../../parts/address";
 import { FilterBox } from "../../parts/FilterBox";
 import { dayOf, isDay, PERIODS, STATES, TRIGGERS } from "./filters";
 
 /** Which runs are shown; each choice stands in the address. */
 export function FilterBar({ workspace }: { workspace: string }) {
-  const [address, setAddress] = useSearchParams();
+  const { address, put } = useAddress();
   const known = useQuery(overview(workspace)).data?.flows ?? [];
   const groups = [...new Set(known.map((flow) => flow.group).filter((group) => group !== null))].sort();
-  const set = (name: string, value: string | null) =>
-    setAddress(
-      (before) => {
-        const next = new URLSearchParams(before);
-        if (value) next.set(name, value);
-        else next.delete(name);
-        return next;
-      },
-      { replace: true },
-    );
+  const set = (name: string, value: string | null) => put({ [name]: value || null });
   const when = address.get("when");
   return (
     <div className="runs-filters" role="search" aria-label="Filter runs">
@@ -56,7 +47,7 @@ export function FilterBar({ workspace }: { workspace: string }) {
         <input type="date" className="runs-day" aria-label="Day" value={when ?? ""} onChange={(event) => set("when", event.currentTarget.value)} />
       )}
       {address.size > 0 && (
-        <Button size="compact-xs" variant="subtle" onClick={() => setAddress({}, { replace: true })}>
+        <Button size="compact-xs" variant="subtle" onClick={() => put(Object.fromEntries([...address.keys()].map((name) => [name, null])))}>
           Clear filters
         </Button>
       )}
