@@ -186,7 +186,7 @@ combinations = st.lists(
 SCHEMA = {"name": pl.String, "number": pl.Int64, "day": pl.Date}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(batches=st.lists(combinations, min_size=1, max_size=3))
 def test_keys_are_one_to_one_with_combinations_and_never_change(batches: list[list[tuple[object, ...]]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -7,16 +7,31 @@ from typing import Any
 
 import pytest
 
+SETTLED = """
+() => Promise.all(
+  document.getAnimations()
+    .filter((each) => each.effect.getComputedTiming().endTime !== Infinity)
+    .map((each) => each.finished.catch(() => null)))
+"""
 AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def findings(page: Any) -> list[str]:
-    """The serious findings of axe on the page as it is shown now."""
+    """The serious findings of axe on the page as it is shown now, in light and in dark."""
     if not AXE.exists():
         pytest.skip("axe-core is not installed: npm ci --prefix web")
     page.locator("main").first.wait_for()
     page.evaluate(AXE.read_text("utf-8"))
-    found = page.evaluate("async () => (await axe.run(document)).violations")
-    return [
-        f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found if each["impact"] in ("serious", "critical")
-    ]
+    serious: list[str] = []
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        page.locator(f'[data-mantine-color-scheme="{scheme}"]').first.wait_for()
+        # Colours that still pass into one another would be measured half-way.
+        page.evaluate(SETTLED)
+        found = page.evaluate("async () => (await axe.run(document)).violations")
+        serious += [
+            f"{scheme}: {each['id']}: {each['nodes'][0]['html'][:200]}"
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ]
+    return serious

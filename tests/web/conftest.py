@@ -43,8 +43,8 @@ def windows(browser: Browser) -> Iterator[Any]:
     """Opens signed-in windows of a machine's console; they close with the test."""
     opened: list[Console] = []
 
-    def window(machine: MachineClient, scheme: str = "light") -> Console:
-        opened.append(Console(browser, machine, scheme))
+    def window(machine: MachineClient) -> Console:
+        opened.append(Console(browser, machine))
         return opened[-1]
 
     yield window
@@ -54,11 +54,11 @@ def windows(browser: Browser) -> Iterator[Any]:
 
 @pytest.fixture
 def console(windows: Any, machine: MachineClient, workspace: Any) -> Any:
-    """Opens windows on the workspace, in light or dark."""
+    """Opens windows on the workspace."""
 
-    def window(scheme: str = "light") -> Console:
+    def window() -> Console:
         machine.open(workspace.root)
-        return windows(machine, scheme)
+        return windows(machine)
 
     return window
 

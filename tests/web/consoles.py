@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 class Console:
     """A signed-in browser window; `told` is what the page complained of."""
 
-    def __init__(self, browser: Browser, machine: MachineClient, scheme: str = "light") -> None:
+    def __init__(self, browser: Browser, machine: MachineClient) -> None:
         self.url: str = machine.url  # type: ignore[attr-defined]
         self.told: list[str] = []
-        self.context = browser.new_context(viewport={"width": 1360, "height": 820}, color_scheme=scheme)  # type: ignore[arg-type]
+        self.context = browser.new_context(viewport={"width": 1360, "height": 820}, color_scheme="light")
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(20_000)
         self.page.on("pageerror", lambda error: self.told.append(str(error)))

@@ -47,8 +47,8 @@ def data(console: Any, workspace: Any) -> Any:
         }
     ).write_parquet(root / "flights.parquet")
 
-    def opened(scheme: str = "light", query: str = "") -> Any:
-        window = console(scheme)
+    def opened(query: str = "") -> Any:
+        window = console()
         window.page.get_by_role("main").wait_for()
         window.base = window.page.url.rstrip("/")
         window.page.goto(f"{window.base}/data{query}")
@@ -221,9 +221,8 @@ def test_files_are_shown_as_what_they_are(data: Any, workspace: Any) -> None:
     page.get_by_role("alert").get_by_text(re.compile("There is no")).wait_for()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_has_no_serious_finding(data: Any, scheme: str) -> None:
-    window = data(scheme)
+def test_the_page_has_no_serious_finding(data: Any) -> None:
+    window = data()
     page = window.page
     page.get_by_role("link", name="flights.parquet").wait_for()
     found = {"folder": findings(page)}

@@ -6,7 +6,6 @@ import json
 import re
 from typing import Any
 
-import pytest
 from axe import findings
 
 from flowstead.model.run import now_us
@@ -216,10 +215,9 @@ def test_an_observer_reads_and_is_told_why(console: Any, workspace: Any) -> None
         assert page.get_by_role("button", name=name, exact=True).count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_editor_has_no_serious_finding(console: Any, workspace: Any, scheme: str) -> None:
+def test_the_editor_has_no_serious_finding(console: Any, workspace: Any) -> None:
     workspace.module("sums", SUMS + "\n1 / 0\n")
-    page = opened(console(scheme), MODULE)
+    page = opened(console(), MODULE)
     page.locator(".cm-lint-marker-error").wait_for()
     found = {"a problem": findings(page)}
     typed_at_end(page, MODULE, "# mine\n")

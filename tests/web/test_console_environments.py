@@ -117,11 +117,10 @@ def test_the_pool_shows_who_has_what_and_is_made_anew(pooled: None, console: Any
     pool.get_by_text("1 of 1 ready · 1 lent").wait_for(timeout=60_000)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_environments_have_no_serious_finding(
-    console: Any, workspace: Any, requirements: Callable[[str], None], scheme: str
+    console: Any, workspace: Any, requirements: Callable[[str], None]
 ) -> None:
-    page = environments_of(console(scheme))
+    page = environments_of(console())
     page.get_by_text("No environment was built yet").wait_for()
     found = {"empty": findings(page)}
     requirements("no-such-package==9")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import pytest
 from axe import findings
 
 PLAN = """
@@ -247,13 +246,12 @@ def test_a_broken_flow_shows_its_line_and_leads_to_the_editor(console: Any, work
     assert window.told == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_view_of_a_flow_has_a_serious_finding(console: Any, workspace: Any, scheme: str) -> None:
+def test_no_view_of_a_flow_has_a_serious_finding(console: Any, workspace: Any) -> None:
     workspace.module("read_inbox", INBOX)
     workspace.module("broken", "x = 1 / 0\n")
     for name, text in (("a.txt", "one"), ("b.txt", "bad")):
         workspace.file(f"inbox/{name}", text)
-    page = go(console(scheme), "read_inbox")
+    page = go(console(), "read_inbox")
     address = page.url
     page.get_by_role("button", name="Run", exact=True).click()
     page.wait_for_url(re.compile("/runs[?]flow=read_inbox"))

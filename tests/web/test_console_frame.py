@@ -8,7 +8,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import pytest
 from axe import findings
 
 from flowstead.client.finding import daemon_pid
@@ -137,10 +136,9 @@ def test_a_session_that_has_ended_says_how_to_begin_another(console: Any, worksp
     page.get_by_role("alert").get_by_text("flowstead web").wait_for()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_activity_tells_what_happens(console: Any, workspace: Any, scheme: str) -> None:
+def test_activity_tells_what_happens(console: Any, workspace: Any) -> None:
     workspace.module("sums", SUMS)
-    page = console(scheme).page
+    page = console().page
     page.get_by_role("button", name="Run Sums").click()
     page.get_by_text("the sum is 6").first.wait_for()
     page.keyboard.press("g")

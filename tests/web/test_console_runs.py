@@ -25,8 +25,8 @@ def runs(console: Any, workspace: Any, machine: Any) -> Any:
     workspace.module("plain", PLAIN)
     workspace.module("failing", PLAIN.replace('context.summary = "plain"', 'raise ValueError("no such month")'))
 
-    def opened(scheme: str = "light", query: str = "") -> Any:
-        window = console(scheme)
+    def opened(query: str = "") -> Any:
+        window = console()
         window.page.get_by_role("main").wait_for()
         base = window.page.url.rstrip("/")
         window.start = lambda flow: window.page.evaluate(
@@ -119,9 +119,8 @@ def test_rows_keep_their_place_while_somebody_looks(runs: Any) -> None:
     assert window.told == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_list_has_no_serious_finding(runs: Any, scheme: str) -> None:
-    page = runs(scheme).page
+def test_the_list_has_no_serious_finding(runs: Any) -> None:
+    page = runs().page
     page.get_by_role("row", name=re.compile("failed")).first.wait_for()
     assert findings(page) == []
     page.get_by_role("grid").focus()

@@ -94,9 +94,8 @@ def test_the_daemon_is_stopped_after_a_second_step(console: Any, workspace: Any)
     dialog.get_by_text("flowstead daemon start").wait_for()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_settings_have_no_serious_finding(console: Any, scheme: str) -> None:
-    page = settings_of(console(scheme))
+def test_settings_have_no_serious_finding(console: Any) -> None:
+    page = settings_of(console())
     found = {"settings": findings(page)}
     page.get_by_role("button", name="Stop the workspace…").click()
     page.get_by_text("Nothing is under way").wait_for()

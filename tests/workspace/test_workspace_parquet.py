@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from flowstead.workspace.parquet import decode, decode_metadata, decode_table, encode_table
 
 LONG = os.environ.get("FLOWSTEAD_TEST_ALL") == "1"
-FEW = settings(max_examples=200 if LONG else 30, deadline=None)
+FEW = settings(max_examples=100 if LONG else 30, deadline=None)
 Columns = dict[str, tuple[str, list[Any]]]
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -54,7 +54,7 @@ def test_what_was_written_is_read(columns: Columns, metadata: dict[str, str]) ->
     assert decode_metadata(data) == metadata
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=200 if LONG else 25)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=100 if LONG else 25)
 @given(columns=tables())
 def test_others_read_the_same(columns: Columns, tmp_path_factory: pytest.TempPathFactory) -> None:
     data = encode_table(columns, {"a": "b"})

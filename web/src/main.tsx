@@ -27,7 +27,8 @@ if (root) {
   createRoot(root).render(
     <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={() => nonce ?? ""}>
       <QueryClientProvider client={queries}>
-        <BrowserRouter>
+        {/* An address counts at once: what is typed or pressed quickly reads what was chosen a moment before. */}
+        <BrowserRouter useTransitions={false}>
           <Pages />
         </BrowserRouter>
       </QueryClientProvider>

@@ -1,4 +1,3 @@
-import { Loader } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Suspense, useEffect, useRef } from "react";
 import { NavLink, Outlet, useLocation, useParams } from "react-router";
@@ -42,7 +41,7 @@ export function Frame() {
       <Top workspace={workspace} />
       <main id="page" ref={main} className="page" tabIndex={-1} data-standing={live}>
         <Away standing={live} />
-        <Suspense fallback={<Loader size="sm" />}>
+        <Suspense>
           <Outlet />
         </Suspense>
       </main>

@@ -7,8 +7,9 @@ export function useAddress() {
   const put = useCallback(
     (changes: Record<string, string | null>, { replace = true } = {}) =>
       setAddress(
-        (known) => {
-          const next = new URLSearchParams(known);
+        () => {
+          // As it is by now: two changes may come before either is drawn.
+          const next = new URLSearchParams(window.location.search);
           for (const [name, value] of Object.entries(changes))
             if (value === null) next.delete(name);
             else next.set(name, value);

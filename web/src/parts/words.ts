@@ -54,7 +54,7 @@ export function place(path: string, root: string): string {
 /** What went wrong, with the kind of exception where an author's code raised it. */
 export function said(error: { code: string; message: string; type?: string | null }): string {
   const { code, message, type } = error;
-  const raised = code === "step-failed" || code === "module-error";
+  const raised = ["step-failed", "item-failed", "map-item-failed", "module-error"].includes(code);
   return raised && type && !message.startsWith(type) ? `${type}: ${message}` : message;
 }
 

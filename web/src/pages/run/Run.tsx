@@ -1,6 +1,6 @@
 import { Tabs } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { type KeyboardEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { type KeyboardEvent, useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
 import { useParams } from "react-router";
 import type { Run } from "../../api/client";
 import { run } from "../../api/queries";
@@ -42,28 +42,38 @@ function Shown({ workspace, row }: { workspace: string; row: Run }) {
   const tab = look.tab ?? first;
   const page = useRef<HTMLDivElement>(null);
   const field = useRef<HTMLInputElement>(null);
-  const [finding, setFinding] = useState(0);
+  // Asked for before the log was there, its field takes the focus as soon as it is.
+  const awaited = useRef(false);
+  const fieldShown = useCallback((shown: HTMLInputElement | null) => {
+    field.current = shown;
+    if (shown && awaited.current) shown.focus();
+    if (shown) awaited.current = false;
+  }, []);
   // Before anything is drawn: the next key is meant for this page.
   useLayoutEffect(() => {
     if (document.activeElement === document.body) page.current?.focus({ preventScroll: true });
   }, []);
-  useEffect(() => {
-    if (finding) field.current?.focus();
-  }, [finding]);
 
   const step = row.steps.find((each) => each.name === look.step);
   const choose = (name: string | null, item: number | null) =>
     setLook({ step: name, item, line: null, ...(item !== null ? { tab: "error" as const } : {}) });
-  const onKeyDown = (event: KeyboardEvent) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target instanceof HTMLInputElement) return;
+  const onKeyDown = (event: KeyboardEvent | globalThis.KeyboardEvent) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target instanceof HTMLInputElement || awaited.current) return;
     const wanted = KEYS[event.key];
     if (wanted) setLook({ tab: wanted });
     else if (event.key === "/") {
       setLook({ tab: "logs" });
-      setFinding((count) => count + 1);
+      awaited.current = field.current === null;
+      field.current?.focus();
     } else return;
     event.preventDefault();
   };
+  // A dialog that led here gives the focus back to nobody, and keys then go to nobody's element.
+  useEffect(() => {
+    const pressed = (event: globalThis.KeyboardEvent) => event.target === document.body && onKeyDown(event);
+    document.addEventListener("keydown", pressed);
+    return () => document.removeEventListener("keydown", pressed);
+  });
   const common = { workspace, run: row, step };
   return (
     <div ref={page} className="run" tabIndex={-1} onKeyDown={onKeyDown}>
@@ -93,7 +103,7 @@ function Shown({ workspace, row }: { workspace: string; row: Run }) {
             )}
           </Tabs.List>
           <Tabs.Panel value="logs">
-            <Log workspace={workspace} run={row} look={look} onLook={setLook} field={field} />
+            <Log workspace={workspace} run={row} look={look} onLook={setLook} field={fieldShown} />
           </Tabs.Panel>
           <Tabs.Panel value="data" className="run-scroll" tabIndex={0}>
             <DataTab {...common} />

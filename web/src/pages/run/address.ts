@@ -1,5 +1,5 @@
-import { useCallback, useRef, useState } from "react";
-import { useSearchParams } from "react-router";
+import { useCallback, useMemo } from "react";
+import { useAddress } from "../../parts/address";
 
 export const TABS = ["logs", "data", "error", "report", "details"] as const;
 export type Tab = (typeof TABS)[number];
@@ -19,40 +19,21 @@ export interface Look {
   line: number | null;
 }
 
-/**
- * What the address says is looked at, and how to look at something else; nothing of it makes a step back. What is chosen
- * counts at once, also where the address follows a moment later: keys come faster than pages are drawn.
- */
+/** What the address says is looked at, and how to look at something else; nothing of it makes a step back. */
 export function useLook(): [Look, (change: Partial<Look>) => void] {
-  const [address, setAddress] = useSearchParams();
+  const { address, put } = useAddress();
   const text = address.toString();
-  const [shown, setShown] = useState({ look: parsed(text), address: text });
-  const told = useRef<string[]>([text]);
-  const latest = useRef(text);
-  if (shown.address !== text) {
-    const ours = told.current.indexOf(text);
-    if (ours >= 0) told.current.splice(0, ours);
-    else {
-      told.current = [text];
-      latest.current = text;
-    }
-    setShown({ look: ours >= 0 ? shown.look : parsed(text), address: text });
-  }
+  const look = useMemo(() => parsed(text), [text]);
   const change = useCallback(
-    (wanted: Partial<Look>) => {
-      const next = new URLSearchParams(latest.current);
-      for (const [name, value] of Object.entries(wanted)) {
-        if (value === null || value === "" || value === false) next.delete(name);
-        else next.set(name, String(value));
-      }
-      latest.current = next.toString();
-      told.current.push(latest.current);
-      setShown((before) => ({ ...before, look: parsed(latest.current) }));
-      setAddress(next, { replace: true });
-    },
-    [setAddress],
+    (wanted: Partial<Look>) =>
+      put(
+        Object.fromEntries(
+          Object.entries(wanted).map(([name, value]) => [name, value === null || value === "" || value === false ? null : String(value)]),
+        ),
+      ),
+    [put],
   );
-  return [shown.look, change];
+  return [look, change];
 }
 
 function parsed(text: string): Look {
