@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -40,8 +41,9 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
         for path in SOURCE.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
     }
-    guides = {f"flowstead/daemon/guides/{path.name}" for path in (ROOT / "docs").glob("*.md")}
-    assert packed == present | guides
+    texts = {path.name: path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md")}
+    images = {name for text in texts.values() for name in re.findall(r"\]\((images/[^)]+)\)", text)}
+    assert packed == present | {f"flowstead/daemon/guides/{name}" for name in (*texts, *images)}
     assert "flowstead/py.typed" in packed
     assert "flowstead/demo/data/flights-2013-01.csv.gz" in packed
 

@@ -33,6 +33,7 @@ def test_the_palette_finds_and_does(console: Any, workspace: Any) -> None:
     page.get_by_role("button", name="Run Sums").wait_for()
     page.keyboard.press("Control+k")
     asked = page.get_by_role("textbox", name="Find a flow or a run, or do something")
+    assert findings(page) == []
     asked.fill("run sums")
     page.get_by_role("option", name="Run Sums").wait_for()
     page.keyboard.press("Enter")
@@ -53,6 +54,7 @@ def test_keys_lead_to_every_page(console: Any, workspace: Any) -> None:
     page.get_by_role("button", name="Run Sums").wait_for()
     page.keyboard.press("?")
     page.get_by_role("dialog").get_by_text("These keys").wait_for()
+    assert findings(page) == []
     page.keyboard.press("Escape")
     page.get_by_role("dialog").wait_for(state="detached")
     for letter, name in {"r": "Runs", "a": "Activity", "s": "Settings", "o": "Docs", "h": "Home"}.items():
@@ -147,7 +149,7 @@ def test_activity_tells_what_happens(console: Any, workspace: Any) -> None:
     page.get_by_text("Steps", exact=True).click()
     page.get_by_role("log").get_by_text("Sums · Add").wait_for()
     assert findings(page) == []
-    page.get_by_role("textbox", name="Filter").fill("add")
+    page.get_by_role("searchbox", name="Filter").fill("add")
     page.get_by_role("log").get_by_text("Sums succeeded").wait_for(state="detached")
     page.get_by_role("log").get_by_role("link", name="Sums · Add").click()
     page.wait_for_url(re.compile("/runs/r_"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe import findings
 from consoles import Console
 
 from flowstead.client import MachineClient
@@ -41,6 +42,7 @@ def test_the_demo_from_an_empty_home(browser: Any, machine: MachineClient, tmp_p
     window = Console(browser, machine)
     page = window.page
     page.get_by_role("heading", name="A folder of Python flows").wait_for()
+    assert findings(page) == []
     demo = page.get_by_role("form", name="See it work")
     demo.get_by_role("textbox", name="Folder").fill(str(tmp_path / "demo"))
     demo.get_by_role("button", name="Make the demo").click()

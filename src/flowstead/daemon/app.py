@@ -25,6 +25,7 @@ from flowstead.daemon.console import asset, page
 from flowstead.daemon.failures import class_of, internal_error, status_of
 from flowstead.daemon.fields import signature_of
 from flowstead.daemon.files.answers import FileAnswer
+from flowstead.daemon.files.readers import READERS
 from flowstead.daemon.machine import Machine
 from flowstead.daemon.receiving import is_receiving, receive
 from flowstead.daemon.routes import Route, machine_routes, workspace_routes
@@ -34,6 +35,8 @@ from flowstead.daemon.sending import FileSending
 from flowstead.daemon.streaming import Items, StreamAnswer, Streams
 from flowstead.engine.lines import encode
 from flowstead.model.errors import FlowsteadError, NotFound, StorageError, UsageError
+from flowstead.model.home import home
+from flowstead.model.settings import Settings
 from flowstead.version import __version__
 
 PREFIX = "/api/v1"
@@ -348,6 +351,9 @@ def _field(problem: Mapping[str, Any]) -> str:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404 and _is_navigation(request):
+        if request.url.path.endswith("/data"):
+            # It asks for tables as soon as it is loaded: what reads them starts meanwhile.
+            await anyio.to_thread.run_sync(lambda: READERS.warm(Settings.load(home()).preview_memory_mb))
         return page()
     where = f"{request.method} {request.url.path}"
     sentences = {

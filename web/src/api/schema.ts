@@ -884,8 +884,8 @@ export interface paths {
          * @description Cancels many runs in one commit: those of `ids`, or the newest that pass filters as in list_runs.
          *
          *     Answers for each what came of it: `cancelled`, `cancelling` while it still works, `requested` of another process, or
-         *     `refused` with the error. With filters, `next` says that there may be more: give it as `cursor`. Without `status` they
-         *     choose among the runs that can be cancelled.
+         *     `refused` with the error. With filters, `next` says that there may be more: give it as `cursor`. Without `status`
+         *     they choose among the runs that can be cancelled.
          */
         post: operations["cancel_runs"];
         delete?: never;

@@ -28,6 +28,8 @@ def main() -> None:
     waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     work = Work(memory_mb)
     threading.Thread(target=_listen, args=(questions, waiting, work), daemon=True).start()
+    import duckdb  # noqa: F401  # most questions need it, and one may be on its way
+
     while True:
         question = waiting.get()
         reply = orjson.dumps(_reply(work, question), option=orjson.OPT_NON_STR_KEYS) + b"\n"

@@ -67,6 +67,16 @@ class Readers:
             finally:
                 self._give_back(mine, reader)
 
+    def warm(self, memory_mb: int) -> None:
+        """Starts a child where there is none, for a question that is about to come: loading DuckDB takes its time."""
+        with self._changed:
+            if self._idle or any(question.reader is not None for question in self._asked):
+                return
+            reader = Reader(self._scratch(), memory_mb)
+            reader.idle_since = time.monotonic()
+            self._idle.append(reader)
+            self._end_later()
+
     def export(self, question: dict[str, Any], *, memory_mb: int, take: Callable[[Path], Any]) -> Any:
         """The same for work that takes long, in a child of its own, one at a time.
 

@@ -41,6 +41,7 @@ def list_files(
     _within("limit", limit, 1, MOST_ENTRIES)
     _within("cursor", cursor, 0)
     place = resolve(host, path, run_id=run_id)
+    READERS.warm(host.settings.preview_memory_mb)  # whoever looks through folders opens one of their tables next
     found, more = entries(host, place, cursor, limit)
     answer = {"path": shown(host, place), "entries": found, "next": cursor + limit if more else None}
     if answer["path"] == "":

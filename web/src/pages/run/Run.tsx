@@ -42,13 +42,18 @@ function Shown({ workspace, row }: { workspace: string; row: Run }) {
   const tab = look.tab ?? first;
   const page = useRef<HTMLDivElement>(null);
   const field = useRef<HTMLInputElement>(null);
-  // Asked for before the log was there, its field takes the focus as soon as it is.
-  const awaited = useRef(false);
-  const fieldShown = useCallback((shown: HTMLInputElement | null) => {
-    field.current = shown;
-    if (shown && awaited.current) shown.focus();
-    if (shown) awaited.current = false;
-  }, []);
+  // Asked for before the log was there, its field takes the focus, and what was typed meanwhile, as soon as it is.
+  const awaited = useRef<string | null>(null);
+  const fieldShown = useCallback(
+    (shown: HTMLInputElement | null) => {
+      field.current = shown;
+      if (!shown || awaited.current === null) return;
+      if (awaited.current) setLook({ text: awaited.current });
+      awaited.current = null;
+      shown.focus();
+    },
+    [setLook],
+  );
   // Before anything is drawn: the next key is meant for this page.
   useLayoutEffect(() => {
     if (document.activeElement === document.body) page.current?.focus({ preventScroll: true });
@@ -58,12 +63,16 @@ function Shown({ workspace, row }: { workspace: string; row: Run }) {
   const choose = (name: string | null, item: number | null) =>
     setLook({ step: name, item, line: null, ...(item !== null ? { tab: "error" as const } : {}) });
   const onKeyDown = (event: KeyboardEvent | globalThis.KeyboardEvent) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target instanceof HTMLInputElement || awaited.current) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target instanceof HTMLInputElement) return;
+    if (awaited.current !== null) {
+      if (event.key.length === 1) awaited.current += event.key;
+      return;
+    }
     const wanted = KEYS[event.key];
     if (wanted) setLook({ tab: wanted });
     else if (event.key === "/") {
       setLook({ tab: "logs" });
-      awaited.current = field.current === null;
+      awaited.current = field.current ? null : "";
       field.current?.focus();
     } else return;
     event.preventDefault();
