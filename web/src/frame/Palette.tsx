@@ -38,7 +38,7 @@ export default function Palette({ workspace, onClose }: { workspace: string; onC
     if (entry && !done.isPending) done.mutate(entry);
   };
   return (
-    <Modal opened onClose={onClose} withCloseButton={false} padding={0} size="lg" yOffset="12vh" aria-label="Find or run" transitionProps={{ duration: 80 }}>
+    <Modal opened onClose={onClose} withCloseButton={false} padding={0} size="lg" yOffset="12vh" title="Find or run" styles={{ header: { display: "none" } }} transitionProps={{ duration: 80 }}>
       <Combobox store={combobox} onOptionSubmit={choose} withinPortal={false}>
         <Combobox.EventsTarget>
           <TextInput
@@ -55,7 +55,7 @@ export default function Palette({ workspace, onClose }: { workspace: string; onC
           />
         </Combobox.EventsTarget>
         {done.error && <Trouble error={done.error} />}
-        <Combobox.Options className="palette" aria-label="Found">
+        <Combobox.Options className="palette" aria-label="Found" tabIndex={0}>
           {groups.map(([title, entries]) => (
             <Combobox.Group key={title} label={title}>
               {entries.map(({ id, title, detail, glyph }) => (
