@@ -64,10 +64,6 @@ FLOWS = {
             context.summary = f"{context.current:,} bookings"
     ''',
     "check_airports": '''
-        # /// script
-        # requires-python = ">=3.11"
-        # dependencies = ["humanize>=4"]
-        # ///
         """Looks up every airport, some of which answer slowly and some not at all."""
 
         import time
