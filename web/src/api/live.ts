@@ -110,6 +110,8 @@ class Stream {
     try {
       await take(api.GET("/api/v1/health"));
       this.last = null;
+      // What was seen before is older than what is asked for from now on, and must not be laid over it.
+      this.recent = [];
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) {
         this.tell({ standing: "signed-out" });

@@ -88,7 +88,6 @@ export function useLive(workspace: string): void {
         if (stream.isGreeting(change)) continue;
         look(["overview"]);
         if (change.kind === "standing" || change.kind === "engine") look([change.kind]);
-        if (change.kind === "flow") look(["flows"]);
         const { row } = change;
         if (!row) continue;
         client.setQueryData(run(workspace, row.id).queryKey, (known) => known && fold(known, change));
