@@ -53,6 +53,15 @@ def test_threads_work_at_the_same_time(worker):
     assert result(started.conduct()) == 5
 
 
+def test_lines_that_threads_print_side_by_side_stay_whole(worker):
+    begun, ended = "sys.stdout.write(f'{item} begun, ')", "print('and', 'ended')"
+    body = f"{begun}; meeting.wait(20); {ended}; meeting.wait(20); print(item, end='')"
+    started = worker(a_map(body, options="workers=5") + "import sys\nmeeting = threading.Barrier(5)").ready()
+    *lines, rest = started.conduct()[-1]["printed"].splitlines()
+    assert sorted(lines) == [f"{item} begun, and ended" for item in range(5)]
+    assert sorted(rest) == list("01234"), "what no line end follows is not lost"
+
+
 @pytest.mark.parametrize(
     ("given", "code"),
     [

@@ -13,14 +13,15 @@ SECONDS_BETWEEN_LOOKS = 5.0
 
 def main() -> int:
     from flowstead.worker.channel import PROTOCOL, Channel
+    from flowstead.worker.printed_lines import PrintedLines
 
     # The flow must neither read frames nor write into them: the pipes move aside, its stdin is empty, and what it
     # prints goes, with native output and that of its children, to the pipe that the engine gave as stderr.
     channel = Channel(os.dup(0), os.dup(1))
     _replace(0, os.open(os.devnull, os.O_RDONLY))
     os.dup2(2, 1)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+    sys.stdout = sys.__stdout__ = PrintedLines(sys.stdout.detach())  # type: ignore[union-attr, misc]
+    sys.stderr = sys.__stderr__ = PrintedLines(sys.stderr.detach())  # type: ignore[union-attr, misc]
     ownership = _Ownership()
     _die_with_the_engine(channel, ownership)
 
