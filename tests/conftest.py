@@ -59,7 +59,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return Workspace(root)
 
 
-HUNTERS = ("machine", "killer", "claims", "cli_up", "collecting", "building", "watching")
+HUNTERS = ("readme", "machine", "killer", "claims", "cli_up", "collecting", "building", "watching")
 """Parts of the names of files whose few tests take longest: they go first, so that none is left alone at the end."""
 
 

@@ -131,7 +131,7 @@ def test_interrupted_runs_go_on_where_their_flow_lets_them(automation, bench, wo
     assert engine.ledger.reader.runs(flow="hand")[0].attempt == 2
 
 
-def test_a_run_that_was_given_a_secret_waits_for_someone_to_give_it_again(automation, bench, workspace, signals):
+def test_a_run_that_was_given_a_secret_waits_for_someone_to_give_it_again(automation, bench, workspace, signals, gate):
     source = BY_HAND.replace("RESUME", "").replace('Flow("Hand")', 'Flow("Hand").ask("token", secret=True)')
     workspace.module("hand", source)
     driver = bench.driver("hand", params={"token": "x"})

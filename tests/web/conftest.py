@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from flowstead.client import MachineClient
 from flowstead.client.finding import transport_to
 from flowstead.client.launching import start_daemon
 from flowstead.daemon.console import is_built
+from flowstead.model.errors import DaemonLost, DaemonUnreachable
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -35,7 +37,8 @@ def machine(home: Path) -> Iterator[MachineClient]:
     with MachineClient(transport_to(info, home)) as machine:
         machine.url = info.url  # type: ignore[attr-defined]
         yield machine
-        machine.stop()
+        with suppress(DaemonUnreachable, DaemonLost):  # a test may have stopped it
+            machine.stop()
 
 
 @pytest.fixture
