@@ -9,6 +9,17 @@ export default defineConfig({
     emptyOutDir: true,
     assetsInlineLimit: 0,
     target: "es2022",
+    // A page is three requests, not thirty: what every page begins with, what several share, and what is its own.
+    rolldownOptions: {
+      output: {
+        codeSplitting: {
+          groups: [
+            { name: "frame", tags: ["$initial"], priority: 2 },
+            { name: "shared", test: /node_modules[\\/](@mantine|@floating-ui|@tabler|@tanstack)|src[\\/]parts[\\/][^\\/]+$/, minShareCount: 2, priority: 1 },
+          ],
+        },
+      },
+    },
   },
   server: { proxy: { "/api": "http://127.0.0.1:8642" } },
 });

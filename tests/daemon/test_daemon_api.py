@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from serving import Served, items, until
+from serving import SECONDS, Served, items, until
 
 from flowstead.client import Client, MachineClient, connect
 from flowstead.client.http import HttpTransport
 from flowstead.daemon.embedded import embedded
+from flowstead.daemon.server import listen_on_port
 from flowstead.model.errors import (
     DaemonLost,
     DaemonUnreachable,
@@ -397,3 +400,20 @@ def test_a_made_file_is_removed_once_it_was_sent_or_was_not(served: Served, work
         connection.sendall(head.encode() + b"\r\n" + fields)
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     until(lambda: not any((home / "exports").iterdir()), "so was one that nobody took")
+
+
+def test_no_answer_over_tcp_waits_for_more_to_send() -> None:
+    async def sends_at_once() -> int:
+        told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            told.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listener = listen_on_port()
+        async with await asyncio.start_server(accept, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.close()
+            return await asyncio.wait_for(told, SECONDS)
+
+    assert asyncio.run(sends_at_once()), "small answers took 40 ms more"

@@ -61,7 +61,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[Des
 
 @pytest.fixture
 def window(desk: Desk, windows: Any) -> Any:
-    return windows(desk.machine)
+    """A window that is signed in and at rest, as a browser is in which someone then types an address."""
+    window = windows(desk.machine)
+    window.page.get_by_role("main").get_by_role("link").first.wait_for()
+    window.page.goto("about:blank")
+    return window
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from flowstead.daemon.security import HEADERS
 
@@ -55,4 +55,5 @@ def asset(request: Request) -> Response:
     if "/" in name or name.startswith(".") or not path.is_file():
         return Response("There is no such file.", 404, media_type="text/plain; charset=utf-8")
     kind = _KINDS.get(path.suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return FileResponse(path, media_type=kind, headers={"cache-control": _FOR_EVER})
+    # Read right here: a page asks for many small files at once, and each hop to a thread and back takes longer.
+    return Response(path.read_bytes(), media_type=kind, headers={"cache-control": _FOR_EVER})

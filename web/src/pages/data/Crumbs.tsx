@@ -10,7 +10,7 @@ interface Crumb {
 
 /** Where in the workspace, or in what a run left, one is; each part leads there. */
 export function Crumbs({ workspace, path, run }: { workspace: string; path: string; run: string | null }) {
-  const sources = useQuery(folder(workspace, "", null)).data?.sources ?? [];
+  const sources = useQuery({ ...folder(workspace, "", null), enabled: isOutside(path) }).data?.sources ?? [];
   const crumbs = crumbsOf(workspace, path, run, sources);
   return (
     <nav aria-label="Where" className="crumbs" title={path || undefined}>
@@ -39,7 +39,7 @@ function crumbsOf(workspace: string, path: string, run: string | null, sources: 
     const above = path.slice(0, path.length - below.length);
     return [home, { name: `Run ${shortId(owner)}`, to: dataAt(workspace, "", owner) }, ...parts(below, (part) => dataAt(workspace, above + part, above ? null : owner))];
   }
-  if (!path.startsWith("/") && !/^[A-Za-z]:\//.test(path)) return [home, ...parts(path, (part) => dataAt(workspace, part))];
+  if (!isOutside(path)) return [home, ...parts(path, (part) => dataAt(workspace, part))];
   const source = sources.filter((each) => path === each || path.startsWith(`${each}/`)).sort((one, other) => other.length - one.length)[0];
   const root = source ?? path.slice(0, path.lastIndexOf("/"));
   return [
@@ -48,6 +48,9 @@ function crumbsOf(workspace: string, path: string, run: string | null, sources: 
     ...parts(path.slice(root.length + 1), (part) => (source ? dataAt(workspace, `${root}/${part}`) : null)),
   ];
 }
+
+/** Whether it is none of the workspace's own, but of a folder that flows read. */
+const isOutside = (path: string): boolean => path.startsWith("/") || /^[A-Za-z]:\//.test(path);
 
 const parts = (path: string, to: (part: string) => string | null): Crumb[] =>
   path.split("/").filter(Boolean).map((name, index, names) => ({ name, to: to(names.slice(0, index + 1).join("/")) }));

@@ -1,6 +1,6 @@
 import { Button } from "@mantine/core";
 import { keepPreviousData, useQueries, useQuery } from "@tanstack/react-query";
-import { useCallback, useMemo, useState } from "react";
+import { useCallback, useEffect, useMemo, useState } from "react";
 import { useAddress } from "../../parts/address";
 import { usePagesOf, useRowHeight, useRows } from "../../parts/rows";
 import { COLUMNS, type Column, PAGE, type Source, tablePage, tableStatistics } from "../../parts/table/tables";
@@ -110,8 +110,15 @@ function useStatistics(
   );
   const part = Math.min(Math.floor(inView.last / COLUMNS), Math.max(0, names.length - 1));
   const wanted = [...new Set([0, Math.min(Math.floor(inView.first / COLUMNS), part), part])];
+  // A large file keeps every processor busy then: its first rows are drawn before.
+  const [drawn, setDrawn] = useState(false);
+  useEffect(() => {
+    if (!ready) return;
+    const clock = window.setTimeout(() => setDrawn(true), 100);
+    return () => window.clearTimeout(clock);
+  }, [ready]);
   const found = useQueries({
-    queries: wanted.map((each) => ({ ...tableStatistics(workspace, source, filters, names[each] ?? [], each), enabled: ready && names.length > 0 })),
+    queries: wanted.map((each) => ({ ...tableStatistics(workspace, source, filters, names[each] ?? [], each), enabled: ready && drawn && names.length > 0 })),
   });
   const byName = new Map(found.flatMap(({ data }) => data?.columns.map((each) => [each.name, each] as const) ?? []));
   return { of: (column: Column) => byName.get(column.name), waiting: found.some((each) => each.isFetching) };

@@ -6,7 +6,7 @@ import { count } from "../../parts/words";
 import type { Look } from "./address";
 import { LogBar } from "./LogBar";
 import { LogDetail } from "./LogDetail";
-import { matches, nearest, read, useExtent, useFoundLines, useWholeLog, type Wanted } from "./logLines";
+import { type Extent, matches, nearest, read, useExtent, useFoundLines, useWholeLog, type Wanted } from "./logLines";
 import { useTail } from "./logTail";
 import { asText, type Chosen, LogView } from "./LogView";
 import { isOpen } from "./queries";
@@ -25,11 +25,15 @@ const MOST_COPIED = 50_000;
 /** A run's log: as much of it as is seen, what is looked for in it, and what comes to it. */
 export function Log(props: LogProps) {
   const extent = useExtent(props.workspace, props.run.id);
+  // The beginning of a long log is shown while it is counted; its end, or what is looked for in it, when it is.
+  const { line, step, level, text } = props.look;
+  const [fromStart] = useState(!isOpen(props.run) && line === null && step === null && level === null && text === "");
   if (extent.error) return <Trouble error={extent.error} />;
-  return extent.data ? <OpenLog {...props} extent={extent.data} /> : null;
+  if (!extent.data) return null;
+  return fromStart || extent.data.seq !== null ? <OpenLog {...props} extent={extent.data} /> : null;
 }
 
-function OpenLog({ workspace, run, look, onLook, field, extent }: LogProps & { extent: { total: number; seq: number } }) {
+function OpenLog({ workspace, run, look, onLook, field, extent }: LogProps & { extent: Extent }) {
   const tail = useTail(workspace, run.id, isOpen(run), extent);
   const [follow, setFollow] = useState(tail.live && look.line === null);
   const [fromEnd, setFromEnd] = useState(tail.live);
@@ -121,6 +125,7 @@ function OpenLog({ workspace, run, look, onLook, field, extent }: LogProps & { e
       )}
       <p className="log-foot quiet small" role="status">
         {filtered ? `${lines.count.toLocaleString()}${lines.ahead > 0 ? "+" : ""} of ${count(tail.end, "line")}` : count(tail.end, "line")}
+        {extent.seq === null && " and more, being counted"}
         {!filtered && lines.count < tail.end && ` · ${lines.count.toLocaleString()} in reach, Home and End lead to the others`}
         {lines.loading && lines.ahead > 0 && ` · looked through ${Math.floor(100 * (1 - lines.ahead))} %`}
         {filtered && lines.count === 0 && !lines.loading && lines.ahead === 0 && " · nothing in the log fits"}

@@ -29,7 +29,7 @@ export default function RunPage() {
   return found.data ? <Shown key={found.data.id} workspace={workspace} row={found.data} /> : <Ahead workspace={workspace} runId={runId} />;
 }
 
-/** While the run is on its way its log is asked for already: in a long one, the lines have to be counted first. */
+/** While the run is on its way its log is asked for already: a long one takes its time. */
 function Ahead({ workspace, runId }: { workspace: string; runId: string }) {
   useExtent(workspace, runId);
   return null;

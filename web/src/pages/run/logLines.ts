@@ -32,6 +32,7 @@ const PAGE = 250;
 /** So many lines are in reach of one scroll bar: browsers draw nothing beyond some 17,800,000 pixels. */
 const MOST = 1_040_000;
 const LEVELS = ["debug", "info", "warning", "error", "critical"];
+const linesKey = (workspace: string, runId: string, page: number, size: number) => ["log", workspace, runId, "lines", page, size];
 const at = (workspace: string, runId: string) => ({ path: { workspace, run_id: runId } });
 
 /** Lines by number, however long they are. */
@@ -81,21 +82,37 @@ export function matches(line: Line, wanted: Wanted): boolean {
   return line.message.toLowerCase().includes(wanted.text.toLowerCase());
 }
 
-/** How many lines there are, and the number of the last one, when the log is first looked at. */
-export function useExtent(workspace: string, runId: string) {
-  return useQuery({
-    queryKey: ["log", workspace, runId, "extent"],
-    queryFn: async () => {
-      const window = await take(
-        api.GET("/api/v1/workspaces/{workspace}/runs/{run_id}/log/lines", {
-          params: { ...at(workspace, runId), query: { start: -1, limit: 1 } },
-        }),
-      );
-      return { total: window.total, seq: window.lines[0]?.seq ?? 0 };
+/** How many lines a log has, and the `seq` of its last one; null while they are being counted, and there are more. */
+export interface Extent {
+  total: number;
+  seq: number | null;
+}
+
+/** The extent of a log when it is first looked at. Its first lines come before a long one is counted. */
+export function useExtent(workspace: string, runId: string): { data: Extent | undefined; error: Error | null } {
+  const window = (start: number, limit: number) =>
+    take(api.GET("/api/v1/workspaces/{workspace}/runs/{run_id}/log/lines", { params: { ...at(workspace, runId), query: { start, limit } } }));
+  const first = useQuery({
+    queryKey: ["log", workspace, runId, "first"],
+    queryFn: async ({ client }) => {
+      const { lines, end, total, exact } = await window(0, PAGE);
+      if (end === Math.min(PAGE, total)) client.setQueryData(linesKey(workspace, runId, 0, end), lines);
+      return { total, seq: exact && end === total ? (lines.at(-1)?.seq ?? 0) : null };
     },
     staleTime: Infinity,
     gcTime: 0,
   });
+  const counted = useQuery({
+    queryKey: ["log", workspace, runId, "extent"],
+    queryFn: async () => {
+      const { lines, total } = await window(-1, 1);
+      return { total, seq: lines[0]?.seq ?? 0 };
+    },
+    enabled: first.data?.seq === null,
+    staleTime: Infinity,
+    gcTime: 0,
+  });
+  return { data: counted.data ?? first.data, error: first.error ?? counted.error };
 }
 
 /** Every line of a log, in windows around what is seen; new ones come at the end. */
@@ -112,7 +129,7 @@ export function useWholeLog(workspace: string, runId: string, tail: Tail, enable
     queries: pages.map((page) => {
       const size = Math.min(PAGE, before - page * PAGE);
       return {
-        queryKey: ["log", workspace, runId, "lines", page, size],
+        queryKey: linesKey(workspace, runId, page, size),
         queryFn: ({ signal }: { signal: AbortSignal }) => read(workspace, runId, page * PAGE, size, signal),
         staleTime: Infinity,
         gcTime: 30_000,

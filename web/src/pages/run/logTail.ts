@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "react";
 import type { LogLine } from "../../api/client";
-import type { Line } from "./logLines";
+import type { Extent, Line } from "./logLines";
 
 /** What came to a log since it was opened: lines from number `start` to below `end`. */
 export interface Tail {
@@ -15,9 +15,10 @@ export interface Tail {
 const KEPT = 20_000;
 
 /** The lines that come to the log of an open run, from the last one that was there on. */
-export function useTail(workspace: string, runId: string, open: boolean, extent: { total: number; seq: number }): Tail {
-  const [tail, setTail] = useState<Tail>(() => ({ start: extent.total, end: extent.total, lines: [], live: open }));
-  const last = useRef(extent.seq);
+export function useTail(workspace: string, runId: string, open: boolean, extent: Extent): Tail {
+  const { total, seq } = extent;
+  const [grown, setGrown] = useState<Tail | null>(null);
+  const last = useRef<number | null>(null);
   const [following, setFollowing] = useState(open);
   // A run that is resumed has more to say.
   useEffect(() => {
@@ -25,13 +26,15 @@ export function useTail(workspace: string, runId: string, open: boolean, extent:
   }, [open]);
 
   useEffect(() => {
-    if (!following) return;
+    if (!following || seq === null) return;
+    last.current ??= seq;
     const source = new EventSource(`/api/v1/workspaces/${workspace}/runs/${runId}/log?follow=true&after=${last.current}`);
     let waiting: LogLine[] = [];
     const put = (live: boolean) => {
       const more = waiting;
       waiting = [];
-      setTail((known) => {
+      setGrown((before) => {
+        const known = before ?? { start: total, end: total, lines: [], live: true };
         if (more.length === 0 && known.live === live) return known;
         const lines = known.lines.concat(more.map((line, index) => ({ ...line, line: known.end + index })));
         const dropped = lines.length > 2 * KEPT ? lines.length - KEPT : 0;
@@ -55,6 +58,6 @@ export function useTail(workspace: string, runId: string, open: boolean, extent:
         setFollowing(false);
       });
     return end;
-  }, [workspace, runId, following]);
-  return tail;
+  }, [workspace, runId, following, total, seq]);
+  return grown ?? { start: total, end: total, lines: [], live: open };
 }
