@@ -101,6 +101,30 @@ FLOWS = {
             answered = sum(result.ok for result in context.current)
             context.summary = f"{answered} of {len(context.current)} airports answered"
     ''',
+    "seat_prices": '''
+        # /// script
+        # dependencies = ["numpy>=2", "scipy>=1.15"]
+        # ///
+        """What a seat would cost, in an environment of its own."""
+
+        from flowstead import Flow
+
+        DESCRIPTION = "What a seat would cost if every flight were full."
+
+
+        def build():
+            return Flow("Reports").step(fit_prices, save_as="prices")
+
+
+        def fit_prices(context):
+            import numpy as np
+            from scipy.interpolate import CubicSpline
+
+            miles = np.array([200, 500, 1000, 2500])
+            prices = CubicSpline(miles, np.array([95, 130, 185, 320]))
+            context.summary = f"a seat over 760 miles: {prices(760):.0f} dollars"
+            return {int(each): float(prices(each)) for each in range(200, 2501, 100)}
+    ''',
     "fares": '''
         """What seats cost."""
 
@@ -147,7 +171,7 @@ def pages(client: Client) -> list[Shown]:
         Shown("run-data", f"runs/{report}?tab=data", "main h1"),
         Shown("runs", "runs", "main [role=row], main tr"),
         Shown("data", "data", "main h1"),
-        Shown("data-table", "data?path=databases/flights.duckdb", "main"),
+        Shown("data-table", "data?path=databases/flights.duckdb&part=flight", "[role=grid] [role=gridcell]"),
         Shown("editor", "editor?path=flow_modules/fares.py", ".cm-content"),
         Shown("environments", "environments", "main h1"),
         Shown("activity", "activity?kinds=run,step,artifact,standing,engine", "[role=log]"),
@@ -165,8 +189,8 @@ def main(chosen: list[str]) -> int:
         return 1
     with tempfile.TemporaryDirectory(prefix="flowstead-pictures-", ignore_cleanup_errors=True) as folder:
         home, demo = Path(folder) / "home", Path(folder) / "claims-desk"
-        # Nobody's own environments, nor a pool: the pictures show the same on each machine.
-        os.environ.update(FLOWSTEAD_HOME=str(home), FLOWSTEAD_POOL_UV="0", FLOWSTEAD_POOL_CONDA="0")
+        # Nobody's own environments: the pictures show the same on each machine.
+        os.environ.update(FLOWSTEAD_HOME=str(home), FLOWSTEAD_POOL_UV="2", FLOWSTEAD_POOL_CONDA="0")
         os.environ.pop("FLOWSTEAD_WORKSPACE", None)
         info = start_daemon(home)
         with MachineClient(transport_to(info, home)) as machine:
@@ -197,7 +221,9 @@ def live(root: Path) -> None:
     for name, text in FLOWS.items():
         (root / "flow_modules" / f"{name}.py").write_text(textwrap.dedent(text).lstrip(), "utf-8")
     with connect(root) as client:
-        for name in ("ingest_flights", "join_weather", "delay_report", "close_month", "route_lookup"):
+        for _ in client.prepare("seat_prices"):
+            pass  # how far it is
+        for name in ("ingest_flights", "join_weather", "delay_report", "close_month", "route_lookup", "seat_prices"):
             ended(client, client.start(name))
         module = root / "flow_modules" / "close_month.py"
         module.write_text(module.read_text("utf-8").replace('"UA", "WN"', '"UA", "B6"'), "utf-8")

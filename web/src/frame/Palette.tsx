@@ -6,7 +6,7 @@ import { useMatch, useNavigate } from "react-router";
 import { engine, type OwnershipAction, foundRuns, overview, run, standing, useAction, useEngine, useOwnership, useStart, whatIsDue, workspaces } from "../api/queries";
 import { State } from "../parts/State";
 import { Trouble } from "../parts/Trouble";
-import { shortId } from "../parts/words";
+import { said, shortId } from "../parts/words";
 import { useDensity, useScheme } from "./look";
 import { addressOf, PAGES } from "./pages";
 
@@ -105,10 +105,11 @@ function useEntries(workspace: string, text: string): [string, Entry[]][] {
         go(started.length === 1 ? `runs/${started[0]}` : started.length > 1 ? `runs?flow=${flow.name}` : `flows/${flow.name}`)();
       },
     }));
+  const labels = new Map(known.map((flow) => [flow.name, flow.label]));
   const ofRuns = runs.map((row): Entry => ({
     id: row.id,
-    title: row.flow,
-    detail: [shortId(row.id), row.source_path, row.summary ?? row.error?.message].filter(Boolean).join(" · "),
+    title: labels.get(row.flow) ?? row.flow,
+    detail: [shortId(row.id), row.source_path, row.summary ?? (row.error && said(row.error))].filter(Boolean).join(" · "),
     glyph: <State bare status={row.status} />,
     act: go(`runs/${row.id}`),
   }));

@@ -33,8 +33,10 @@ export function ahead(at: string, now: number): string {
 }
 
 export function exact(at: string): string {
-  return new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  return new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
 }
+
+export const timeOfDay = (at: string): string => new Date(at).toTimeString().slice(0, 8);
 
 export function count(number: number, noun: string, plural = `${noun}s`): string {
   return `${number.toLocaleString()} ${number === 1 ? noun : plural}`;

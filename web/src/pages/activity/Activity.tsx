@@ -8,7 +8,7 @@ import { useAddress } from "../../parts/address";
 import { FilterBox } from "../../parts/FilterBox";
 import { State } from "../../parts/State";
 import { Empty } from "../../parts/Trouble";
-import { exact, said } from "../../parts/words";
+import { exact, said, timeOfDay } from "../../parts/words";
 import "./activity.css";
 import { useHappenings } from "./happenings";
 
@@ -76,7 +76,7 @@ export default function Activity() {
                 return (
                   <div key={item.key} className="happening" style={{ top: item.start }}>
                     <time className="mono quiet" dateTime={change.at} title={exact(change.at)}>
-                      {new Date(change.at).toLocaleTimeString()}
+                      {timeOfDay(change.at)}
                     </time>
                     <State bare status={status} />
                     <span className="what">{to ? <Link to={`/w/${workspace}/${to}`}>{what}</Link> : what}</span>

@@ -20,7 +20,7 @@ interface Props {
 /** A flow in one line: when it runs, how it went, what it does now, and the button for it. */
 export function FlowLine({ flow, workspace, owner }: Props) {
   const root = useQuery(workspaces).data?.workspaces.find((each) => each.workspace === workspace)?.path ?? "";
-  const trouble = flow.error ? said(flow.error) : flow.condition;
+  const broken = flow.status === "broken";
   const status = flow.running[0]?.status ?? flow.last?.status ?? "pending";
   return (
     <tr>
@@ -30,14 +30,8 @@ export function FlowLine({ flow, workspace, owner }: Props) {
       <td className="label" title={flow.description ?? undefined}>
         <Link to={`/w/${workspace}/flows/${flow.name}`}>{flow.label}</Link>
       </td>
-      <td className={flow.status === "broken" ? "state-failed" : "quiet"} title={flow.error?.hint ?? trouble ?? undefined}>
-        {flow.error?.file && (
-          <span className="mono">
-            {flow.error.file}
-            {flow.error.line ? `:${flow.error.line}` : ""}{" "}
-          </span>
-        )}
-        {trouble ?? trigger(flow.trigger, root)}
+      <td className="quiet" colSpan={broken ? 3 : 1} title={flow.error?.hint ?? flow.condition ?? undefined}>
+        {flow.error ? <Wrong error={flow.error} /> : (flow.condition ?? trigger(flow.trigger, root))}
         {flow.next_due && (
           <>
             {" · next "}
@@ -46,16 +40,38 @@ export function FlowLine({ flow, workspace, owner }: Props) {
         )}
         {flow.queued > 0 && ` · ${flow.queued.toLocaleString()} waiting`}
       </td>
-      <td className="right spark">
-        <Bars runs={flow.runs} workspace={workspace} />
-      </td>
-      <td className="quiet now">
-        <Now flow={flow} workspace={workspace} />
-      </td>
+      {!broken && (
+        <>
+          <td className="right spark">
+            <Bars runs={flow.runs} workspace={workspace} />
+          </td>
+          <td className="quiet now">
+            <Now flow={flow} workspace={workspace} />
+          </td>
+        </>
+      )}
       <td className="right act">
         <Start flow={flow} workspace={workspace} owner={owner} />
       </td>
     </tr>
+  );
+}
+
+/** What is wrong, where, and what to do about it. */
+function Wrong({ error }: { error: NonNullable<FlowOverview["error"]> }) {
+  return (
+    <>
+      <span className="state-failed">
+        {error.file && (
+          <span className="mono">
+            {error.file}
+            {error.line ? `:${error.line}` : ""}{" "}
+          </span>
+        )}
+        {said(error)}
+      </span>
+      {error.hint && ` · ${error.hint}`}
+    </>
   );
 }
 

@@ -34,7 +34,9 @@ export function Heading({ workspace, run, step, onError }: HeadingProps) {
         <Actions workspace={workspace} run={run} step={step} />
       </div>
       <div className="run-facts quiet">
-        <State status={run.status} />
+        <span className={`state-${run.status}`}>
+          <span className="word">{run.status}</span>
+        </span>
         <span>
           {run.trigger} <Ago at={run.queued_at} />
         </span>

@@ -1,5 +1,6 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type KeyboardEvent, type MouseEvent, useEffect, useLayoutEffect, useMemo, useRef } from "react";
+import { timeOfDay } from "../../parts/words";
 import type { Line, Lines } from "./logLines";
 import type { Step } from "./queries";
 
@@ -170,8 +171,7 @@ export function asText(line: Line): string {
 
 /** The time of day, here, to the millisecond. */
 function clock(at: string): string {
-  const time = new Date(at);
-  return `${time.toTimeString().slice(0, 8)}.${String(time.getMilliseconds()).padStart(3, "0")}`;
+  return `${timeOfDay(at)}.${String(new Date(at).getMilliseconds()).padStart(3, "0")}`;
 }
 
 /** Of a message of several lines the first; nobody reads more than so much in one row. */

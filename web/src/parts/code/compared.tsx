@@ -28,8 +28,8 @@ export default function Compared({ before, after, language, beforeLabel, afterLa
     ];
     const merge = new MergeView({
       parent: place.current,
-      a: { doc: before, extensions: [look(beforeLabel), left.room, lineNumbers(), fixed] },
-      b: { doc: begun(), extensions: [look(afterLabel), right.room, lineNumbers(), editable ? edited : fixed] },
+      a: { doc: before, extensions: [look(beforeLabel), left.room, lineNumbers(), EditorView.lineWrapping, fixed] },
+      b: { doc: begun(), extensions: [look(afterLabel), right.room, lineNumbers(), EditorView.lineWrapping, editable ? edited : fixed] },
       collapseUnchanged: { margin: 3, minSize: 6 },
       ...(editable ? { revertControls: "a-to-b" as const } : {}),
     });
