@@ -102,6 +102,7 @@ def set_up_a_bare_machine(folder: Path) -> None:
 
     # A making of .venv that was cut short is noticed, and made good.
     (checkout / ".venv" / "pyvenv.cfg").unlink()
+    environment["UV_COMPILE_BYTECODE"] = "false"  # once is enough to see that it works
     demo = dev("demo", "--help")
     assert demo.returncode == 0, demo.stderr
     assert "replacing .venv" in demo.stderr
