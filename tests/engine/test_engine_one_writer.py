@@ -8,7 +8,8 @@ from contextlib import closing
 import pytest
 from engine_bench import ended, start_one, wait_until
 
-from flowstead.model.errors import WorkspaceBusy
+from flowstead.model.errors import StorageError, WorkspaceBusy
+from flowstead.workspace.shared import SharedFolder
 
 GATED = """
 from flowstead import Flow
@@ -119,3 +120,26 @@ def test_an_engine_whose_epoch_is_over_writes_nothing_more(bench, workspace, sig
     assert run.status == "running"
     assert run.steps[0].status == "running"
     assert run_id not in engine.dispatcher.active
+
+
+def test_an_owner_whose_last_changes_could_not_be_published_does_not_release(bench, workspace, monkeypatch):
+    workspace.module("plain", "from flowstead import Flow\ndef build(): return Flow('A').step(print)\n")
+    engine = bench.engine()
+    replace = SharedFolder.replace
+
+    def fails(folder: SharedFolder, name: str, data: bytes) -> None:
+        if name.startswith("state/"):
+            raise StorageError("The answer was lost.")
+        replace(folder, name, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SharedFolder, "replace", fails)
+        run_id = start_one(engine, "plain")
+        ended(engine, run_id)
+        with pytest.raises(StorageError):
+            engine.close()
+    claims = workspace.root / ".workspace_state" / "claims"
+    # What is half written may turn up later: only the claim after one that fell silent refuses it for ever.
+    assert [path.name for path in claims.iterdir()] == ["00000001.json"]
+    bench.engine().close()
+    assert sorted(path.name for path in claims.glob("*.json")) == ["00000001.json", "00000002.json"]

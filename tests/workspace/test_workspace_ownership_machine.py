@@ -186,6 +186,7 @@ class Process:
         )
         self.ownership.claims = Claims(self.ownership.folder, kept=2, settled=SETTLED)
         self.generation = 0
+        self.unsure = False
 
     def clock(self) -> float:
         return 5000.0 * self.number + self.share.now * self.rate
@@ -242,7 +243,7 @@ class Process:
         if self.ownership.valid:
             return
         self.ownership.claim("to run", accepted=self.visible)
-        self.generation = self.ownership.accepted
+        self.generation, self.unsure = self.ownership.accepted, False
 
     def visible(self) -> int:
         """The end of the chain of generations that is in the folder, late ones left out."""
@@ -265,13 +266,17 @@ class Process:
     def publish(self) -> None:
         self.ownership.check()
         epoch, generation = self.ownership.epoch, self.generation + 1
+        self.unsure = True
         self.ownership.folder.put_new(f"state/{epoch}-{generation}", b"rows")
         self.ownership.check()
-        self.generation = generation
+        self.generation, self.unsure = generation, False
         self.acknowledged.append((epoch, generation))
 
     def release(self) -> None:
-        self.ownership.release(self.generation)
+        if self.unsure:
+            self.ownership.fall_silent()
+        else:
+            self.ownership.release(self.generation)
 
     def look(self) -> None:
         self.ownership.look()
@@ -484,6 +489,25 @@ class Histories(RuleBasedStateMachine):
             self.whole(rival, rival.release)
             self.share.now += SETTLED
         owner.finish()
+
+    @rule(fault=FAULTS, killed=st.booleans(), again=st.booleans(), times=st.integers(1, 5))
+    def owner_ends_after_a_write_that_failed(self, fault, killed, again, times) -> None:
+        """What it wrote may be there, or come later: when the claim of its successor is an old one."""
+        owner, rival, _ = self.an_owner_and_others()
+        successor = owner if again else rival
+        self.whole(rival, rival.look)
+        owner.fault = fault
+        self.whole(owner, owner.publish)
+        if killed:
+            owner.kill()
+        else:
+            self.whole(owner, owner.release)
+        for _ in range(times):
+            self.share.now += SETTLED
+            for operation in (successor.claim, successor.publish, successor.release):
+                self.whole(successor, operation)
+        while self.share.late:
+            self.share.late.pop()()
 
     def an_owner_and_others(self) -> list[Process]:
         """The processes, none in the middle of anything; the first owns, and has just given a sign of life."""

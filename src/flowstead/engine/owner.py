@@ -136,7 +136,11 @@ class Owner:
         self.release()
 
     def release(self) -> None:
-        """Publishes the last changes and releases the workspace; nothing of either once it is lost."""
+        """Publishes the last changes and releases the workspace; nothing of either once it is lost.
+
+        When they cannot be published it falls silent instead: whether they are there is not known then, nor when they
+        will be, and only the claim after an owner that did not release is kept for as long as it must refuse them.
+        """
         if self._released:
             return
         self._released = True
@@ -144,11 +148,16 @@ class Owner:
             self._compactor.close()
             self._publisher.close()
             return
+        published = False
         try:
             self._publisher.publish()
+            published = True
             with suppress(StorageError):
                 self._compact()
         finally:
             self._compactor.close()
             self._publisher.close()
-            self._holding.release(self._publisher.generation)
+            if published:
+                self._holding.release(self._publisher.generation)
+            else:
+                self._holding.fall_silent()

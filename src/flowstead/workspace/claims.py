@@ -232,7 +232,7 @@ class Claims:
         that long ago. That age is the difference of two time stamps which the server itself gave. The newest 200 stay
         in any case.
 
-        A claim that bounds an owner which fell silent stays forever: that one may wake up and finish a write.
+        A claim after an owner that did not release stays forever: what that one wrote last may turn up at any time.
 
         A few at a time; what fails here is left for the next.
         """
@@ -251,7 +251,7 @@ class Claims:
                     claim = self.read(number)
                 except ClaimDamaged:
                     continue
-                if claim is None or claim.after in ("silence", "damage"):
+                if claim is None or claim.after not in ("release", "none"):
                     continue
                 if listing.is_released(number):
                     self._folder.remove(_file(number, "released"))

@@ -379,6 +379,13 @@ class Ownership:
                     self._write_lease("released", generation, mine)
                     mark(self.folder, self.layout.workspace_id, leased=False, text="")
 
+    def fall_silent(self) -> None:
+        """Stops to own without a release, as if this process had died: for one that may have left a write half done."""
+        with self._lock:
+            self._lost = OwnershipLost(f"This process gave {self.layout.workspace_id} up.")
+            self._set_deadline(0.0)
+            self._mine = None
+
     def _write_lease(self, status: str, generation: int, claim: Claim | None = None) -> None:
         mine = claim or self._mine
         assert mine is not None
