@@ -246,6 +246,7 @@ def test_what_a_real_daemon_answers_is_what_it_says(
         here("GET", "/runs/{run_id}/steps", run_id=run_id)
         here("GET", "/runs/{run_id}/items", {"step": 1, "limit": 1}, run_id=run_id)
         here("GET", "/runs/{run_id}/error", run_id=run_id)
+        here("GET", "/runs/{run_id}/neighbours", run_id=run_id)
     here("GET", "/overview")
     stream(
         "GET",

@@ -157,6 +157,19 @@ def test_what_did_not_fail_has_no_error(looking: Looking, workspace: Any) -> Non
         looking.call("GET", "/runs/r_absent/steps")
 
 
+def test_a_run_leads_to_those_before_and_after_it(looking: Looking, workspace: Any) -> None:
+    source = "from flowstead import Flow\ndef build(): return Flow('G').step(go)\ndef go(context): pass\n"
+    workspace.module("fine", source)
+    workspace.module("other", source)
+    first, _, second, third = (looking.run(flow) for flow in ("fine", "other", "fine", "fine"))
+    as_told = {run_id: {"id": run_id, "status": "succeeded"} for run_id in (first, second, third)}
+    for run_id, previous, following in ((first, None, second), (second, first, third), (third, second, None)):
+        told = looking.call("GET", f"/runs/{run_id}/neighbours")
+        assert told == {"previous": as_told.get(previous), "next": as_told.get(following)}
+    with pytest.raises(RunNotFound):
+        looking.call("GET", "/runs/r_absent/neighbours")
+
+
 def test_an_error_cannot_name_a_file_elsewhere(looking: Looking, workspace: Any, failed: str) -> None:
     """What a step said of its error is not believed: only texts of the version are shown."""
     workspace.file("secret.txt", "secret\n" * 9)

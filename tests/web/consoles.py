@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowstead.client import MachineClient
+from flowstead.model.run import now_us
+from flowstead.workspace.claims import Claim, Claims
+from flowstead.workspace.machine import MachineIdentity
+from flowstead.workspace.shared import SharedFolder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+
+def owned_by_another(workspace: Any) -> None:
+    """Lets another workstation have claimed the workspace: here it is only looked at."""
+    other = MachineIdentity("another", "DESK-07", "boot", "node")
+    claim = Claim(1, 1, other, "", "daemon", 7, "0.1.0", now_us(), "test", 0, "none", "token")
+    assert Claims(SharedFolder(workspace.root / ".workspace_state")).put(claim)
 
 
 class Console:

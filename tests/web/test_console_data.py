@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import polars as pl
 import pytest
+import xlsxwriter
 from axe import findings
 
 PIXEL = bytes.fromhex(
@@ -163,6 +164,34 @@ def test_a_table_is_taken_along_as_it_is_filtered(data: Any, tmp_path: Path) -> 
         download.value.save_as(tmp_path / f"flights.{suffix}")
     assert pl.read_csv(tmp_path / "flights.csv")["flight"].to_list()[:2] == [4998, 4994]
     assert pl.read_parquet(tmp_path / "flights.parquet").height == 1250
+
+
+def test_the_sheets_of_a_workbook_are_chosen(data: Any, workspace: Any) -> None:
+    with xlsxwriter.Workbook(workspace.root / "months.xlsx") as book:
+        for month, flights in (("January", 27004), ("February", 24951)):
+            sheet = book.add_worksheet(month)
+            sheet.write_row(0, 0, ["month", "flights"])
+            sheet.write_row(1, 0, [month, flights])
+    page = data(query="?path=months.xlsx").page
+    page.get_by_role("gridcell", name="27,004").wait_for()
+    page.get_by_text("February", exact=True).click()
+    page.get_by_role("gridcell", name="24,951").wait_for()
+    page.wait_for_url(re.compile("part=February"))
+    page.reload()
+    page.get_by_role("gridcell", name="24,951").wait_for()
+
+
+def test_a_table_of_many_columns_has_only_those_in_view(data: Any, workspace: Any) -> None:
+    pl.DataFrame({f"column_{number}": [number] for number in range(700)}).write_parquet(workspace.root / "wide.parquet")
+    page = data(query="?path=wide.parquet").page
+    page.get_by_text(re.compile(r"700 \(the first 500 are shown\)")).wait_for()
+    heads = page.get_by_role("columnheader")
+    heads.filter(has_text="column_0").wait_for()
+    assert heads.count() < 40
+    page.get_by_role("grid", name="Rows").press("End")
+    heads.filter(has_text="column_499").wait_for()
+    page.get_by_role("gridcell", name="499").wait_for()
+    assert heads.count() < 40
 
 
 def test_what_a_run_left_is_seen_and_asked(data: Any, workspace: Any) -> None:

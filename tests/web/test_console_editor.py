@@ -7,11 +7,7 @@ import re
 from typing import Any
 
 from axe import findings
-
-from flowstead.model.run import now_us
-from flowstead.workspace.claims import Claim, Claims
-from flowstead.workspace.machine import MachineIdentity
-from flowstead.workspace.shared import SharedFolder
+from consoles import owned_by_another
 
 SUMS = """
 from flowstead import Flow
@@ -201,10 +197,7 @@ def test_files_are_made_renamed_and_deleted(console: Any, workspace: Any) -> Non
 
 def test_an_observer_reads_and_is_told_why(console: Any, workspace: Any) -> None:
     workspace.module("sums", SUMS)
-    other = MachineIdentity("another", "DESK-07", "boot", "node")
-    assert Claims(SharedFolder(workspace.root / ".workspace_state")).put(
-        Claim(1, 1, other, "", "daemon", 7, "0.1.0", now_us(), "test", 0, "none", "token")
-    )
+    owned_by_another(workspace)
     page = opened(console(), MODULE)
     page.get_by_text("Only to be read.").wait_for()
     page.get_by_text(re.compile("DESK-07")).last.wait_for()

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from axe import findings
+from consoles import owned_by_another
 
 PLAN = """
 from datetime import date
@@ -243,6 +244,27 @@ def test_a_broken_flow_shows_its_line_and_leads_to_the_editor(console: Any, work
     assert page.get_by_role("button", name="Run", exact=True).is_disabled()
     error.get_by_role("link", name="Mend it in the editor").click()
     page.wait_for_url(re.compile(r"/editor\?path=flow_modules%2Fbroken.py&line=3"))
+    assert window.told == []
+
+
+def test_an_observer_looks_and_starts_nothing(console: Any, workspace: Any) -> None:
+    workspace.module("close_month", PLAN.replace("FACTOR", "2"))
+    workspace.module("read_inbox", INBOX)
+    workspace.file("inbox/a.txt", "one")
+    owned_by_another(workspace)
+    window = console()
+    page = go(window, "close_month")
+    page.get_by_text(re.compile("watching · owned by DESK-07")).wait_for()
+    page.get_by_text(re.compile("DESK-07")).last.wait_for()
+    assert page.get_by_role("button", name="Run…", exact=True).is_disabled()
+    page.get_by_role("tab", name="Source", exact=True).click()
+    page.get_by_text("Books what is open.").last.wait_for()
+    page.goto(page.url.replace("close_month", "read_inbox"))
+    page.get_by_role("tab", name="Source files").click()
+    page.get_by_text("a.txt").wait_for()
+    assert page.get_by_role("button", name="Run", exact=True).first.is_disabled()
+    assert page.get_by_role("button", name="Upload files…").is_disabled()
+    assert findings(page) == []
     assert window.told == []
 
 

@@ -97,6 +97,43 @@ def test_the_daemon_goes_and_comes_back(console: Any, workspace: Any, home: Path
     page.get_by_text("the sum is 6").first.wait_for()
 
 
+def test_after_a_sleep_the_stream_is_read_anew(console: Any, workspace: Any) -> None:
+    workspace.module("sums", SUMS)
+    window = console()
+    page = window.page
+    page.clock.install()
+    page.reload()
+    page.get_by_text("● live").wait_for()
+    page.get_by_role("button", name="Run Sums").click()
+    page.get_by_text("the sum is 6").first.wait_for()
+    # A machine that slept has a dead connection that does not say so; only its clock tells.
+    with page.expect_request(re.compile(r"/events\?.*after=[1-9]")):
+        page.clock.fast_forward("10:00")
+    page.get_by_text("● live").wait_for()
+    assert page.get_by_text("The daemon is away").count() == 0
+
+
+def test_a_state_that_was_seen_before_a_break_is_not_shown_after_it(console: Any, workspace: Any, home: Path) -> None:
+    workspace.module(
+        "sums",
+        SUMS.replace("return [1, 2, 3]", "__import__('time').sleep(600)").replace(
+            'Flow("Sums")', 'Flow("Sums", resume="never")'
+        ),
+    )
+    page = console().page
+    page.get_by_role("button", name="Run Sums").click()
+    page.wait_for_url(re.compile("/runs/r_"))
+    facts = page.locator(".run-facts")
+    facts.get_by_text("running", exact=True).wait_for()
+    os.kill(daemon_pid(home) or 0, signal.SIGKILL)
+    page.get_by_text("The daemon is away").wait_for()
+    # The next daemon knows nothing of the changes before it: the page begins anew.
+    page.route("**/events?*", lambda route: route.fulfill(status=410), times=1)
+    start_daemon(home)
+    page.get_by_text("The daemon is away").wait_for(state="detached")
+    facts.get_by_text("interrupted", exact=True).wait_for()
+
+
 def test_tabs_share_one_stream(console: Any, workspace: Any) -> None:
     workspace.module("sums", SUMS)
     window = console()

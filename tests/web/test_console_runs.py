@@ -94,8 +94,31 @@ def test_many_are_retried_at_once(runs: Any, workspace: Any) -> None:
     page.keyboard.press("Shift+ArrowDown")
     page.get_by_role("button", name="Retry 2").click()
     page.get_by_text("2 runs started again").wait_for()
+    page.mouse.move(2, 2)  # over the list, it would keep still and only offer what is new
     page.goto(page.url.split("?")[0] + "?trigger=retry&status=succeeded")
     page.get_by_text("2 runs that fit").wait_for()
+
+
+def test_many_are_cancelled_at_once(runs: Any, workspace: Any) -> None:
+    waits = """
+    import time
+
+    while True:
+        context.check_cancelled()
+        time.sleep(0.01)"""
+    workspace.module("plain", PLAIN.replace('context.summary = "plain"', waits.strip()))
+    page = runs().page
+    page.get_by_text("5 runs", exact=True).wait_for()
+    page.get_by_role("row", name=re.compile("running.*Plain")).wait_for()
+    page.get_by_role("row", name=re.compile("queued")).nth(3).wait_for()  # flows of one group take turns
+    page.get_by_role("grid").focus()
+    page.keyboard.press("a")
+    page.get_by_role("button", name="Cancel those still open").click()
+    page.get_by_text("5 runs cancelled").wait_for()
+    page.mouse.move(2, 2)
+    page.goto(page.url + "?status=cancelled")
+    page.get_by_text("5 runs that fit").wait_for()
+    assert page.get_by_role("row", name=re.compile("cancelled.*Plain")).count() == 2
 
 
 def test_rows_keep_their_place_while_somebody_looks(runs: Any) -> None:

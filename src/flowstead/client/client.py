@@ -181,6 +181,10 @@ class Client:
         """What went wrong, the author's own lines `around` it, and the steps from which the run can be retried."""
         return self._transport.request("GET", f"/runs/{run_id}/error", {"around": around})
 
+    def run_neighbours(self, run_id: str) -> dict[str, Any]:
+        """The runs of the same flow right before and after a run: `{previous: {id, status}, next}`."""
+        return self._transport.request("GET", f"/runs/{run_id}/neighbours", {})
+
     def log(self, run_id: str, *, after: int = 0, follow: bool = False) -> Iterator[dict[str, Any] | None]:
         """Log lines; with `follow` until the run ends, None while nothing happens. Raises RunNotFound."""
         return self._transport.stream("GET", f"/runs/{run_id}/log", {"after": after, "follow": follow})

@@ -109,6 +109,7 @@ ANSWERS: dict[str, Any] = {
     "retry_runs": runs.BatchResults,
     "run_error": run_details.RunError,
     "run_items": run_details.ItemPage,
+    "run_neighbours": run_details.RunNeighbours,
     "run_steps": run_details.RunSteps,
     "flow_durations": flow_details.FlowDurations,
     "list_versions": flow_details.Versions,

@@ -399,6 +399,10 @@ def search_runs(filters: Collection[str], *, counted: bool = False) -> str:
     return f"SELECT {RUN_COLUMNS} {found} ORDER BY number DESC LIMIT ? OFFSET ?"
 
 
+# Of the same flow, the last one before a run and the first one after it.
+RUN_BEFORE = f"SELECT {RUN_COLUMNS} FROM runs WHERE flow = ? AND number < ? ORDER BY number DESC LIMIT 1"
+RUN_AFTER = f"SELECT {RUN_COLUMNS} FROM runs WHERE flow = ? AND number > ? ORDER BY number LIMIT 1"
+
 STEP_ATTEMPTS = """
 SELECT step, attempt, status, started_at, finished_at, output_kind, output_path, rows, items_total, items_done,
        items_failed, error, checkpoint IS NOT NULL

@@ -1024,6 +1024,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workspaces/{workspace}/runs/{run_id}/neighbours": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The runs of the same flow right before and right after a run: `{previous, next}`, null at either end.
+         * @description The runs of the same flow right before and right after a run: `{previous, next}`, null at either end.
+         */
+        get: operations["run_neighbours"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workspaces/{workspace}/runs/{run_id}/steps": {
         parameters: {
             query?: never;
@@ -3080,6 +3100,16 @@ export interface components {
             /** Actions */
             actions: string[];
         };
+        /** Neighbour */
+        Neighbour: {
+            /** Id */
+            id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "starting" | "running" | "waiting" | "cancelling" | "succeeded" | "failed" | "rejected" | "cancelled" | "interrupted";
+        };
         /**
          * NumberedLine
          * @description A line of a log with its number in the file, from 0; a damaged one is left out and keeps its number.
@@ -3747,6 +3777,14 @@ export interface components {
             retry_from: components["schemas"]["StepName"][];
             /** Actions */
             actions: ("cancel" | "retry" | "resume")[];
+        };
+        /**
+         * RunNeighbours
+         * @description The runs of the same flow right before and after a run.
+         */
+        RunNeighbours: {
+            previous: components["schemas"]["Neighbour"] | null;
+            next: components["schemas"]["Neighbour"] | null;
         };
         /**
          * RunPage
@@ -7983,6 +8021,47 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["Started"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["Failed"];
+            500: components["responses"]["InternalError"];
+        };
+    };
+    run_neighbours: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example flights-9f1c2a7be011 */
+                workspace: string;
+                /** @example r_019f7dd869bc7786b4dea09f5c0 */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "previous": {
+                     *         "id": "r_01a1febfc1ba7cffa901c49e209e4d55",
+                     *         "status": "failed"
+                     *       },
+                     *       "next": null
+                     *     }
+                     */
+                    "application/json": components["schemas"]["RunNeighbours"];
                 };
             };
             400: components["responses"]["BadRequest"];

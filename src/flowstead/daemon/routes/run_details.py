@@ -210,7 +210,20 @@ def version_text(host: WorkspaceHost, digest: str, file: str, cell: object = Non
     return source.decode("utf-8-sig", "replace")
 
 
+def run_neighbours(host: WorkspaceHost, run_id: str) -> dict[str, Any]:
+    """The runs of the same flow right before and right after a run: `{previous, next}`, null at either end."""
+    run = host.reader.run(host.reader.run_id(run_id))
+    before = host.reader.as_runs(host.reader.rows(sql.RUN_BEFORE, (run.flow, run.number)), with_steps=False)
+    after = host.reader.as_runs(host.reader.rows(sql.RUN_AFTER, (run.flow, run.number)), with_steps=False)
+    seen = {each.number: {"id": each.id, "status": each.status} for each in host.as_seen([*before, *after])}
+    return {
+        "previous": next((seen[each.number] for each in before), None),
+        "next": next((seen[each.number] for each in after), None),
+    }
+
+
 ROUTES = (
+    Route("GET", "/runs/{run_id}/neighbours", run_neighbours),
     Route("GET", "/runs/{run_id}/steps", run_steps),
     Route("GET", "/runs/{run_id}/items", run_items),
     Route("GET", "/runs/{run_id}/error", run_error),

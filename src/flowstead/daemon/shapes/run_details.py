@@ -52,6 +52,18 @@ class RunSteps(TypedDict):
     steps: list[StepAttempts]
 
 
+class Neighbour(TypedDict):
+    id: str
+    status: Status
+
+
+class RunNeighbours(TypedDict):
+    """The runs of the same flow right before and after a run."""
+
+    previous: Neighbour | None
+    next: Neighbour | None
+
+
 class Item(TypedDict):
     """One item of a map; `item` counts from 0."""
 

@@ -3,7 +3,7 @@ import { IconChevronLeft, IconChevronRight } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link } from "react-router";
-import type { Run } from "../../api/client";
+import type { Run, Shape } from "../../api/client";
 import { overview } from "../../api/queries";
 import { Copy } from "../../parts/Copy";
 import { State } from "../../parts/State";
@@ -96,7 +96,7 @@ function Source({ path, root, at }: { path: string; root: string | null; at: str
 
 function Neighbours({ workspace, run }: { workspace: string; run: Run }) {
   const found = useQuery(neighbours(workspace, run)).data;
-  const to = (other: Run | undefined, name: string, glyph: ReactNode) =>
+  const to = (other: Shape["Neighbour"] | null | undefined, name: string, glyph: ReactNode) =>
     other ? (
       <Link to={`/w/${workspace}/runs/${other.id}`} aria-label={`${name} run of this flow, ${other.status}`} title={`${name} run: ${other.status}`}>
         {glyph}

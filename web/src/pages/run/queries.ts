@@ -73,19 +73,10 @@ export const text = (workspace: string, runId: string, path: string) =>
 export const content = (workspace: string, runId: string, path: string) =>
   `/api/v1/workspaces/${workspace}/files/content?${new URLSearchParams({ path, run_id: runId })}`;
 
-/** The runs of the same flow right before and after this one, as far as they are among the newest. */
+/** The runs of the same flow right before and after this one. */
 export const neighbours = (workspace: string, run: Run) =>
   queryOptions({
-    queryKey: [workspace, "neighbours", run.flow, run.id],
-    queryFn: () =>
-      take(
-        api.GET("/api/v1/workspaces/{workspace}/runs", {
-          params: { path: { workspace }, query: { flow: run.flow, limit: 200, steps: false } },
-        }),
-      ),
+    queryKey: [workspace, "neighbours", run.id],
+    queryFn: () => take(api.GET("/api/v1/workspaces/{workspace}/runs/{run_id}/neighbours", { params: at(workspace, run.id) })),
     staleTime: 15_000,
-    select: ({ runs }: { runs: Run[] }) => {
-      const here = runs.findIndex((each) => each.id === run.id);
-      return here < 0 ? null : { next: runs[here - 1], previous: runs[here + 1] };
-    },
   });
