@@ -16,7 +16,8 @@ from pathlib import Path
 OLDEST, NEWEST = (3, 11), (3, 14)
 OLDEST_UV = (0, 5)
 # `uv run` first makes .venv match the project; it installs what is missing or outdated and leaves the rest.
-COMMANDS = {"demo": ["flowstead", "demo"], "test": ["pytest"]}
+# Most tests wait for processes of their own: three at once keep two processors busy.
+COMMANDS = {"demo": ["flowstead", "demo"], "test": ["pytest", "-n", "3", "--dist", "loadfile"]}
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"

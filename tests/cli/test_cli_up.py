@@ -196,7 +196,7 @@ def killable(request, cli, home):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
 def test_files_that_arrive_while_it_is_killed_five_times_run_once_each(killable, workspace, reader, request):
-    many = 10_000 if "daemon" in request.node.callspec.id else 2_000
+    many = 10_000 if "daemon" in request.node.callspec.id else 500
     count = many if COMPLETE_RUN else 120
     again = count // 6
     workspace.module("each", EACH.replace("max_parallel=2", "max_parallel=4"))

@@ -162,7 +162,7 @@ def test_bytes_changed_within_a_parquet_file(looking: Looking, workspace: Any, s
     chance = random.Random(5)
     people().write_parquet(workspace.root / "whole.parquet")
     data = (workspace.root / "whole.parquet").read_bytes()
-    for _ in range(80 if COMPLETE_RUN else 15):
+    for _ in range(40 if COMPLETE_RUN else 15):
         changed = bytearray(data)
         for _ in range(chance.randrange(1, 8)):
             changed[chance.randrange(4, len(changed) - 8)] = chance.randrange(256)
@@ -219,7 +219,7 @@ def test_a_file_that_is_replaced_all_the_time(looking: Looking, workspace: Any) 
     thread = threading.Thread(target=replace)
     thread.start()
     try:
-        for _ in range(60 if COMPLETE_RUN else 12):
+        for _ in range(30 if COMPLETE_RUN else 12):
             rows = looking.page("moving.parquet", limit=1000)["rows"]
             assert len(rows) == 1000 and len({row[0] for row in rows}) == 1
     finally:

@@ -177,7 +177,7 @@ def test_every_format_has_statistics(looking: Looking, workspace: Any, stored: s
 
 
 def test_a_large_file_is_estimated_and_says_so(looking: Looking, workspace: Any) -> None:
-    rows = 3_000_000 if COMPLETE_RUN else 700_000
+    rows = 1_500_000 if COMPLETE_RUN else 700_000
     with duckdb.connect() as connection:
         connection.execute(
             f"""

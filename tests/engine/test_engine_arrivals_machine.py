@@ -231,7 +231,7 @@ class ArrivalsMachine(RuleBasedStateMachine):
 
 
 def test_whatever_happens_to_files_each_version_is_run_once():
-    examples, steps = (50, 40) if COMPLETE_RUN else (15, 30)
+    examples, steps = (30, 40) if COMPLETE_RUN else (15, 30)
     run_state_machine_as_test(
         ArrivalsMachine, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None)
     )

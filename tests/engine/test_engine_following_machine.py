@@ -289,7 +289,7 @@ class Shared(RuleBasedStateMachine):
 
 TestShared = Shared.TestCase
 TestShared.settings = settings(
-    max_examples=50 if LONG else 25,
+    max_examples=30 if LONG else 25,
     stateful_step_count=50,
     deadline=None,
     phases=PHASES,

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from flowstead.ledger import LedgerReader
 from flowstead.workspace.layout import WorkspaceLayout
 
-EXAMPLES = 50 if COMPLETE_RUN else 24
+EXAMPLES = 30 if COMPLETE_RUN else 24
 LINE = 24
 MOST_UNRECORDED = 100
 

@@ -377,7 +377,7 @@ class ScheduleMachine(RuleBasedStateMachine):
 
 
 def test_any_course_of_time_gives_each_slot_one_run():
-    examples, steps = (50, 40) if COMPLETE_RUN else (10, 20)
+    examples, steps = (30, 40) if COMPLETE_RUN else (10, 20)
     run_state_machine_as_test(
         ScheduleMachine, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None)
     )

@@ -452,7 +452,7 @@ TOP = st.one_of(
 ).map(lambda top: {"workspace": {}, **top})
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(top=TOP, in_project=st.booleans())
 def test_no_tables_end_otherwise_than_with_a_declaration_or_an_error(
     tmp_path: Path, top: dict[str, object], in_project: bool

@@ -224,7 +224,7 @@ PIECES = st.sampled_from(
 HOSTILE = st.one_of(st.binary(max_size=200), st.lists(PIECES, max_size=20).map(lambda parts: "".join(parts).encode()))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(["pyproject.toml", "requirements.txt", "uv.lock", ".py", ".ipynb"]),
     content=HOSTILE,

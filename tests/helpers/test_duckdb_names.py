@@ -28,7 +28,7 @@ from flowstead.helpers.duckdb.database import TableName, fold, parse_table, quot
 identifiers = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(schema=identifiers, table=identifiers, columns=st.lists(identifiers, min_size=2, max_size=4, unique_by=fold))
 @example(schema="select", table="order", columns=["table", "group"])
 @example(schema='a"b', table="mart.fact", columns=["x; DROP TABLE y", "--"])

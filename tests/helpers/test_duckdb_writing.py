@@ -243,7 +243,7 @@ rows = st.lists(st.tuples(st.none() | st.integers(-(2**40), 2**40), st.none() | 
 SCHEMA = {"number": pl.Int64, "text": pl.String}
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(arrivals=st.lists(st.tuples(st.sampled_from("abc"), rows), min_size=1, max_size=5))
 def test_a_file_written_again_leaves_one_copy(arrivals: list[tuple[str, list]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -264,7 +264,7 @@ class Crash(BaseException):
     pass
 
 
-@settings(max_examples=9, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(before=rows, after=rows, wider=st.booleans(), indexed=st.booleans())
 def test_a_crash_in_the_middle_leaves_the_table_as_it_was(
     before: list, after: list, wider: bool, indexed: bool

@@ -585,7 +585,7 @@ class Histories(RuleBasedStateMachine):
 
 
 Histories.TestCase.settings = settings(
-    max_examples=120 if COMPLETE_RUN else 60,
+    max_examples=80 if COMPLETE_RUN else 60,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
