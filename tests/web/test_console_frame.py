@@ -78,6 +78,10 @@ def test_how_it_looks_is_kept(console: Any, workspace: Any) -> None:
     page.get_by_role("button", name="Run Sums").wait_for()
     assert page.evaluate(row) > compact
     assert page.evaluate("document.documentElement.dataset.mantineColorScheme") == "dark"
+    # On a small screen, too, it is said when a flow runs.
+    page.set_viewport_size({"width": 1024, "height": 700})
+    said = page.get_by_role("cell", name="by hand")
+    assert said.evaluate("cell => cell.scrollWidth <= cell.clientWidth")
 
 
 def test_the_daemon_goes_and_comes_back(console: Any, workspace: Any, home: Path) -> None:
