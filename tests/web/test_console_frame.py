@@ -187,6 +187,10 @@ def test_activity_tells_what_happens(console: Any, workspace: Any) -> None:
     page.keyboard.press("g")
     page.keyboard.press("a")
     page.get_by_role("log").get_by_text("Sums succeeded").wait_for()
+    # What has happened is shown, also under a pointer that happens to be there when it comes.
+    page.route("**/events?brief=true&after=*", lambda route: (page.get_by_role("log").hover(), route.continue_()))
+    page.reload()
+    page.get_by_role("log").get_by_text("Sums succeeded").wait_for()
     page.get_by_text("Steps", exact=True).click()
     page.get_by_role("log").get_by_text("Sums · Add").wait_for()
     assert findings(page) == []

@@ -33,14 +33,20 @@ export function useHappenings(workspace: string, held: boolean) {
   useEffect(() => {
     if (!held) catchUp();
   }, [held, catchUp]);
-  useEarlier(workspace, add);
+  // What was told before is none of what is new: it is shown also under a pointer that happens to be there.
+  const addEarlier = useCallback(
+    (changes: Change[]) => {
+      all.current = together([...changes, ...all.current]);
+      catchUp();
+    },
+    [catchUp],
+  );
+  useEarlier(workspace, addEarlier);
   return { shown, fresh, catchUp };
 }
 
 /** What was told before: a stream of its own, which ends at the number that an overview gave. */
 function useEarlier(workspace: string, add: (changes: Change[]) => void): void {
-  const take = useRef(add);
-  take.current = add;
   // Asked for anew each time: what came since an older answer would be missing.
   const until = useQuery({ ...overview(workspace), queryKey: [workspace, "earlier"], gcTime: 0, refetchInterval: false }).data?.after;
   const [end, setEnd] = useState<number>();
@@ -51,7 +57,7 @@ function useEarlier(workspace: string, add: (changes: Change[]) => void): void {
     const source = new EventSource(`/api/v1/workspaces/${workspace}/events?brief=true&after=${Math.max(0, end - EARLIER)}`);
     const finish = () => {
       source.close();
-      if (found.length > 0) take.current(found.splice(0));
+      if (found.length > 0) add(found.splice(0));
     };
     // Of several changes to one row only the last is told, so that the number itself may never come.
     let quiet = window.setTimeout(finish, SECONDS_OF_QUIET * 1000);
@@ -66,7 +72,7 @@ function useEarlier(workspace: string, add: (changes: Change[]) => void): void {
       window.clearTimeout(quiet);
       source.close();
     };
-  }, [workspace, end]);
+  }, [workspace, end, add]);
 }
 
 /** Each change once, in order; of a step only how it stands. */
