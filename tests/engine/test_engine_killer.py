@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from engine_bench import COMPLETE_RUN, DEADLINE, DRIVER, wait_for_death
+from engine_bench import DEADLINE, DRIVER, wait_for_death
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from flowstead.ledger import LedgerReader
 from flowstead.workspace.layout import WorkspaceLayout
 
-EXAMPLES = 30 if COMPLETE_RUN else 24
+EXAMPLES = 24
 LINE = 24
 MOST_UNRECORDED = 100
 

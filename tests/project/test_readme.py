@@ -89,6 +89,7 @@ def set_up_a_bare_machine(folder: Path) -> None:
     python = a_bare_python()
     # No uv, no shims, no variables: only what lies in the system's own folders.
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder / "home"), "FLOWSTEAD_HOME": str(folder / "state")}
+    environment["UV_COMPILE_BYTECODE"] = "false"  # it takes long, and nothing here imports much
 
     def dev(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
