@@ -132,6 +132,8 @@ def test_rows_keep_their_place_while_somebody_looks(runs: Any) -> None:
     window.start("plain")
     page.get_by_role("button", name="2 new").wait_for()
     assert rows.nth(2).inner_text().split()[-1] == before
+    page.get_by_role("button", name="2 new").hover()
+    assert page.get_by_text("5 runs", exact=True).is_visible(), "what leads to the button moves nothing either"
     page.get_by_role("button", name="2 new").click()
     page.get_by_text("7 runs", exact=True).wait_for()
     # Nobody looks: what comes is shown.

@@ -96,6 +96,8 @@ export function RunTable({ workspace, filters, filtered }: { workspace: string; 
 
   if (list.error && list.loading) return <Trouble error={list.error} />;
   const first = rows.first + 1;
+  // Who goes from the list to the button for what is new is still at the list: it must not catch up under the click.
+  const pointer = { onPointerEnter: () => setOver(true), onPointerLeave: () => setOver(false) };
   return (
     <section className="panel runs-panel" aria-label="Runs" aria-busy={list.loading}>
       <Batch
@@ -103,7 +105,7 @@ export function RunTable({ workspace, filters, filtered }: { workspace: string; 
         total={list.loading ? "" : `${runsCounted(total, list.exact)}${filtered ? " that fit" : ""}`}
       />
       {list.fresh > 0 && (
-        <Button className="runs-fresh" size="compact-xs" radius="xl" onClick={renew}>
+        <Button className="runs-fresh" size="compact-xs" radius="xl" onClick={renew} {...pointer}>
           {list.fresh >= PAGE ? `${PAGE}+` : list.fresh} new
         </Button>
       )}
@@ -111,7 +113,7 @@ export function RunTable({ workspace, filters, filtered }: { workspace: string; 
         ref={rows.scroller} className="runs-list" role="grid" tabIndex={0} aria-label="Runs" aria-multiselectable
         aria-rowcount={total + 1} aria-colcount={8} aria-activedescendant={total > 0 ? `run-row-${active}` : undefined}
         onKeyDown={pressed}
-        onPointerEnter={() => setOver(true)} onPointerLeave={() => setOver(false)}
+        {...pointer}
         onFocus={() => setFocused(true)} onBlur={() => setFocused(false)}
         onScroll={(event) => setScrolled(event.currentTarget.scrollTop > 0)}
       >
