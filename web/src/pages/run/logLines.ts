@@ -90,12 +90,12 @@ export interface Extent {
 
 /** The extent of a log when it is first looked at. Its first lines come before a long one is counted. */
 export function useExtent(workspace: string, runId: string): { data: Extent | undefined; error: Error | null } {
-  const window = (start: number, limit: number) =>
+  const linesFrom = (start: number, limit: number) =>
     take(api.GET("/api/v1/workspaces/{workspace}/runs/{run_id}/log/lines", { params: { ...at(workspace, runId), query: { start, limit } } }));
   const first = useQuery({
     queryKey: ["log", workspace, runId, "first"],
     queryFn: async ({ client }) => {
-      const { lines, end, total, exact } = await window(0, PAGE);
+      const { lines, end, total, exact } = await linesFrom(0, PAGE);
       if (end === Math.min(PAGE, total)) client.setQueryData(linesKey(workspace, runId, 0, end), lines);
       return { total, seq: exact && end === total ? (lines.at(-1)?.seq ?? 0) : null };
     },
@@ -105,7 +105,7 @@ export function useExtent(workspace: string, runId: string): { data: Extent | un
   const counted = useQuery({
     queryKey: ["log", workspace, runId, "extent"],
     queryFn: async () => {
-      const { lines, total } = await window(-1, 1);
+      const { lines, total } = await linesFrom(-1, 1);
       return { total, seq: lines[0]?.seq ?? 0 };
     },
     enabled: first.data?.seq === null,
