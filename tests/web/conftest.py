@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,10 +41,13 @@ def machine(home: Path) -> Iterator[MachineClient]:
             machine.stop()
 
 
+OPENED = pytest.StashKey[list[Console]]()
+
+
 @pytest.fixture
-def windows(browser: Browser) -> Iterator[Any]:
+def windows(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Any]:
     """Opens signed-in windows of a machine's console; they close with the test."""
-    opened: list[Console] = []
+    opened = request.node.stash.setdefault(OPENED, [])
 
     def window(machine: MachineClient) -> Console:
         opened.append(Console(browser, machine))
@@ -64,6 +67,16 @@ def console(windows: Any, machine: MachineClient, workspace: Any) -> Any:
         return windows(machine)
 
     return window
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tells what the windows showed when a test failed."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for window in item.stash.get(OPENED, []):
+            report.sections.append((f"Window on {window.page.url}", window.seen()))
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flowstead.client import MachineClient
@@ -29,12 +30,19 @@ class Console:
         self.told: list[str] = []
         self.context = browser.new_context(viewport={"width": 1360, "height": 820}, color_scheme="light")
         self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)  # nothing takes this long, but machines are held up now and then
         self.page.on("pageerror", lambda error: self.told.append(str(error)))
         self.page.on("console", lambda line: self.told.append(line.text) if line.type == "error" else None)
         self.asked: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(self.url + machine.launch_path())
+
+    def seen(self) -> str:
+        """The text of the page as it is now, and what the page complained of."""
+        shown = "(it did not answer)"
+        with suppress(Exception):
+            shown = self.page.locator("body").inner_text(timeout=2_000)
+        return "\n".join([shown, *self.told])
 
     def close(self) -> None:
         self.context.close()

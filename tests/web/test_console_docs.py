@@ -36,6 +36,7 @@ def test_guides_are_searched(console: Any) -> None:
     page.keyboard.press("/")
     page.keyboard.type("waypoint checkpoint")
     found = page.get_by_role("region", name="Found")
+    found.get_by_text("with “waypoint checkpoint”").wait_for()
     found.get_by_role("link", name=re.compile("Checkpoints|Steps")).first.click()
     page.wait_for_url(re.compile("/docs/authoring#"))
     # The section that was found has the focus once it is shown.
@@ -44,6 +45,21 @@ def test_guides_are_searched(console: Any) -> None:
     page.get_by_text("No guide says").wait_for()
     page.keyboard.press("Escape")
     page.get_by_role("heading", name="Writing flows", level=1).wait_for()
+
+
+def test_what_is_found_is_listed_once_every_guide_is_here(console: Any) -> None:
+    page = console().page
+    held: list[Any] = []
+    page.route(re.compile("/api/v1/guides/architecture$"), lambda route: held.append(route))
+    page.get_by_role("link", name="Docs").click()
+    page.get_by_role("searchbox", name="Search the guides").fill("lease")
+    found = page.get_by_role("region", name="Found")
+    page.wait_for_function("() => performance.getEntriesByName(`${location.origin}/api/v1/guides/workspaces`).length")
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert found.get_by_role("link").count() == 0, "a place that comes later would move the others"
+    held[0].continue_()
+    found.get_by_text("with “lease”").wait_for()
+    assert found.get_by_role("link").count() > 1
 
 
 def test_the_guides_have_no_serious_finding(console: Any) -> None:

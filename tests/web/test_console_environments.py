@@ -63,7 +63,7 @@ def test_an_environment_is_built_looked_into_pinned_and_removed(
     window = console()
     page = environments_of(window)
     row = page.get_by_role("row", name=re.compile("reads"))
-    row.get_by_text("ready").wait_for(timeout=60_000)
+    row.get_by_text("ready").wait_for()
     row.get_by_text("requirements.txt").wait_for()
     row.get_by_role("link", name="reads").click()
     details = page.get_by_role("region", name="This environment")
@@ -79,7 +79,7 @@ def test_an_environment_is_built_looked_into_pinned_and_removed(
     page.keyboard.press("Escape")
     workspace.module("reads", READS.replace("import beta", "beta = None"))
     workspace.file("requirements.txt").unlink()
-    page.get_by_role("link", name=re.compile("nobody here")).wait_for(timeout=30_000)
+    page.get_by_role("link", name=re.compile("nobody here")).wait_for()
     details.get_by_role("button", name="Remove").click()
     page.get_by_role("dialog").get_by_role("button", name="Remove").click()
     page.get_by_text("No environment was built yet").wait_for()
@@ -93,7 +93,7 @@ def test_what_cannot_be_built_says_so_in_the_words_of_the_installer(
     workspace.module("reads", READS)
     page = environments_of(console())
     row = page.get_by_role("row", name=re.compile("reads"))
-    row.get_by_text("failed").wait_for(timeout=60_000)
+    row.get_by_text("failed").wait_for()
     row.get_by_role("link", name="reads").click()
     page.get_by_role("region", name="This environment").get_by_text(re.compile("no-such-package")).first.wait_for()
 
@@ -109,12 +109,12 @@ def pooled(monkeypatch: pytest.MonkeyPatch, offline: None, tmp_path: Path) -> No
 def test_the_pool_shows_who_has_what_and_is_made_anew(pooled: None, console: Any, machine: Any) -> None:
     page = environments_of(console())
     pool = page.get_by_role("region", name="The uv pool")
-    pool.get_by_text("1 of 1 ready").wait_for(timeout=60_000)
+    pool.get_by_text("1 of 1 ready").wait_for()
     taken = machine.pool_take("uv", os.getpid())
     page.get_by_text("1 environment lent").wait_for()
     page.get_by_role("row", name=re.compile(f"process {os.getpid()}")).get_by_text(taken["path"]).wait_for()
     pool.get_by_role("button", name="Make the uv pool anew").click()
-    pool.get_by_text("1 of 1 ready · 1 lent").wait_for(timeout=60_000)
+    pool.get_by_text("1 of 1 ready · 1 lent").wait_for()
 
 
 def test_environments_have_no_serious_finding(
@@ -125,7 +125,7 @@ def test_environments_have_no_serious_finding(
     found = {"empty": findings(page)}
     requirements("no-such-package==9")
     workspace.module("reads", READS)
-    page.get_by_role("link", name="reads").click(timeout=60_000)
-    page.get_by_role("region", name="This environment").get_by_text("failed").wait_for(timeout=60_000)
+    page.get_by_role("link", name="reads").click()
+    page.get_by_role("region", name="This environment").get_by_text("failed").wait_for()
     found["details"] = findings(page)
     assert found == {"empty": [], "details": []}

@@ -157,6 +157,29 @@ def test_tabs_share_one_stream(console: Any, workspace: Any) -> None:
     assert len(streams) == 1
 
 
+def test_what_happens_between_two_streams_is_shown(console: Any, workspace: Any, machine: Any) -> None:
+    workspace.module("sums", SUMS)
+    window = console()
+    window.page.get_by_text("● live").wait_for()
+
+    def sums_run_meanwhile(stream: Any) -> None:
+        with machine.client(machine.open(workspace.root)["workspace"]) as client:
+            started = client.start("sums", new=True)
+            for change in client.events(after=started["after"]):
+                if change and change["kind"] == "run" and change["change"] == "succeeded":
+                    break
+        stream.continue_()
+
+    other = window.context.new_page()
+    other.route(re.compile("/events"), sums_run_meanwhile)
+    other.goto(window.page.url.rstrip("/") + "/runs")
+    other.get_by_text("Nothing has run here yet").wait_for()
+    other.get_by_text("● live").wait_for()
+    # Now it has to read the stream itself, and what happens before that one begins is told by none.
+    window.page.close()
+    other.get_by_role("row", name=re.compile("succeeded.*the sum is 6")).wait_for()
+
+
 def test_an_address_without_a_page_names_three_places(console: Any, workspace: Any) -> None:
     workspace.module("sums", SUMS)
     page = console().page

@@ -30,9 +30,12 @@ def runs(console: Any, workspace: Any, machine: Any) -> Any:
         window.page.get_by_role("main").wait_for()
         base = window.page.url.rstrip("/")
         window.start = lambda flow: window.page.evaluate(
-            """async ([address, flow]) => (await fetch(`/api/v1/workspaces/${address}/flows/${flow}/start`, {
-                method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify({new: true})
-            })).json()""",
+            """async ([address, flow]) => {
+                const answer = await fetch(`/api/v1/workspaces/${address}/flows/${flow}/start`, {
+                    method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify({new: true})
+                });
+                if (!answer.ok) throw new Error(await answer.text());
+            }""",
             [base.rsplit("/", 1)[-1], flow],
         )
         for flow in ("plain", "failing", "failing", "plain", "failing"):

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from axe import findings
-from consoles import Console
 
 from flowstead.client import MachineClient
 from flowstead.client.finding import transport_to
@@ -38,8 +37,8 @@ def build():
 """
 
 
-def test_the_demo_from_an_empty_home(browser: Any, machine: MachineClient, tmp_path: Path) -> None:
-    window = Console(browser, machine)
+def test_the_demo_from_an_empty_home(windows: Any, machine: MachineClient, tmp_path: Path) -> None:
+    window = windows(machine)
     page = window.page
     page.get_by_role("heading", name="A folder of Python flows").wait_for()
     assert findings(page) == []
@@ -50,9 +49,7 @@ def test_the_demo_from_an_empty_home(browser: Any, machine: MachineClient, tmp_p
     # What waits in the inbox runs by itself, and what comes of it, too; all of it is seen live.
     page.get_by_role("button", name="Engine off").click()
     page.get_by_text(re.compile(r"\d+ running")).wait_for()
-    page.get_by_role("row", name=re.compile("succeeded Delay report.*ago|succeeded Delay report.*just now")).wait_for(
-        timeout=60_000
-    )
+    page.get_by_role("row", name=re.compile("succeeded Delay report.*ago|succeeded Delay report.*just now")).wait_for()
     page.get_by_role("row", name=re.compile("succeeded Delay report")).get_by_role(
         "link", name=re.compile("just now|ago")
     ).click()
@@ -69,7 +66,6 @@ def test_the_demo_from_an_empty_home(browser: Any, machine: MachineClient, tmp_p
     page.get_by_text(re.compile("27,004 rows")).wait_for()
     page.get_by_role("columnheader").nth(2).wait_for()
     assert window.told == []
-    window.close()
 
 
 def test_a_long_map_is_cancelled_half_way_and_taken_up_again(console: Any, workspace: Any) -> None:
@@ -98,31 +94,31 @@ def other(tmp_path: Path) -> Iterator[MachineClient]:
         machine.stop()
 
 
-def test_control_passes_from_one_window_to_the_other(console: Any, workspace: Any, browser: Any, other: Any) -> None:
+def test_control_passes_from_one_window_to_the_other(console: Any, workspace: Any, windows: Any, other: Any) -> None:
     workspace.module("sums", LONG)
     here = console().page
     here.get_by_role("button", name="Run Sums").click()
     here.get_by_text(re.compile(r"40\s*/\s*200")).first.wait_for()
     here.get_by_text("owned here").wait_for()
     other.open(workspace.root)
-    window = Console(browser, other)
-    there = window.page
+    there = windows(other).page
     there.get_by_text(re.compile("watching · owned by")).wait_for()
-    # An observer starts nothing.
-    assert there.get_by_role("button", name="Run Sums").is_disabled()
+    # An observer starts nothing, and stops nothing either, once it sees what runs.
+    assert there.get_by_role("button", name=re.compile("(Run|Stop) Sums")).is_disabled()
     there.get_by_role("button", name="Request control").click()
     there.get_by_role("button", name="Withdraw request").wait_for()
     here.get_by_text(re.compile("handing over to|asks for it")).wait_for()
     # What runs may finish; then the other one owns it.
     workspace.file("flow_modules/go")
-    there.get_by_text("owned here").wait_for(timeout=60_000)
-    here.get_by_text(re.compile("watching · owned by")).wait_for(timeout=60_000)
+    there.get_by_text("owned here").wait_for()
+    here.get_by_text(re.compile("watching · owned by")).wait_for()
     there.get_by_role("button", name="Run Sums").click()
+    there.wait_for_url(re.compile("/runs/r_"))
     there.get_by_text("added 200").first.wait_for()
+    run = there.url.rpartition("/")[2]
     here.get_by_role("link", name="Home", exact=True).click()
-    here.get_by_role("link", name=re.compile("just now|s ago")).first.wait_for(timeout=60_000)
+    here.locator(f"a[href$='{run}']").get_by_text(re.compile("just now|ago")).wait_for()
     assert here.get_by_role("button", name="Run Sums").is_disabled()
-    window.close()
 
 
 SUMS = """

@@ -84,6 +84,9 @@ class Stream {
 
   private read(): void {
     this.source?.close();
+    // Race: another tab said that it is live, and was gone before it told of anything. No stream brings what happened
+    // until this one begins, so it is not live before that, and then the lists are read anew.
+    if (this.last === null && this.standing === "live") this.tell({ standing: "connecting" });
     const after = this.last === null ? "" : `&after=${this.last}`;
     const source = new EventSource(`/api/v1/workspaces/${this.workspace}/events?brief=true&states=true${after}`);
     this.source = source;

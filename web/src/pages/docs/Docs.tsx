@@ -90,11 +90,12 @@ function image(source: string): string | null {
 }
 
 function FoundIn({ workspace, wanted }: { workspace: string; wanted: string }) {
-  const listed = useQuery(guides).data?.guides ?? [];
-  const texts = useQueries({ queries: listed.map((each) => guide(each.name)) });
+  const listed = useQuery(guides).data?.guides;
+  const texts = useQueries({ queries: (listed ?? []).map((each) => guide(each.name)) });
   const asked = useDeferredValue(wanted);
-  const whole = texts.every((each) => !each.isPending);
-  const found = search(texts.flatMap((each) => each.data ?? []), asked);
+  const whole = listed !== undefined && texts.every((each) => !each.isPending);
+  // Nothing is listed before every guide is here: places that come between others would move those below a pointer.
+  const found = whole ? search(texts.flatMap((each) => each.data ?? []), asked) : [];
   return (
     <section aria-label="Found" style={{ gridColumn: "2 / -1" }}>
       <p className="quiet" role="status" style={{ marginTop: 0 }}>
@@ -102,8 +103,8 @@ function FoundIn({ workspace, wanted }: { workspace: string; wanted: string }) {
       </p>
       {whole && found.length === 0 && <Empty>No guide says “{asked}”. Try one word of it.</Empty>}
       <ul className="docs-found panel">
-        {found.map((each, index) => (
-          <li key={index}>
+        {found.map((each) => (
+          <li key={`${each.guide}#${each.anchor}`}>
             <Link to={`/w/${workspace}/docs/${each.guide}#${each.anchor}`}>
               <strong>{each.heading || each.title}</strong> <span className="quiet">{each.title}</span>
               <br />
