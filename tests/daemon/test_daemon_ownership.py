@@ -164,7 +164,8 @@ def test_an_observer_sees_what_the_owner_did_and_is_refused_with_its_name(worksp
     assert "request-control" in refused["hint"]
     standing = second.standing()
     assert standing["state"] == "owned" and standing["actions"] == ["request-control"]
-    assert first.standing()["state"] == "mine"
+    assert standing["refusal"]["code"] == "workspace-owned" and os.uname().nodename in standing["refusal"]["message"]
+    assert first.standing()["state"] == "mine" and first.standing()["refusal"] is None
 
 
 def test_an_owner_that_was_stopped_for_too_long_writes_nothing_any_more(workspace, machine):

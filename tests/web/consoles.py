@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 
 def owned_by_another(workspace: Any) -> None:
-    """Lets another workstation have claimed the workspace: here it is only looked at."""
+    """Lets another workstation have claimed the workspace, which nobody owns: here it is only looked at."""
+    claims = Claims(SharedFolder(workspace.root / ".workspace_state"))
+    last = claims.listing(fresh=True).highest
+    accepted, after = (claims.released(last) or 0, "release") if last else (0, "none")
     other = MachineIdentity("another", "DESK-07", "boot", "node")
-    claim = Claim(1, 1, other, "", "daemon", 7, "0.1.0", now_us(), "test", 0, "none", "token")
-    assert Claims(SharedFolder(workspace.root / ".workspace_state")).put(claim)
+    claim = Claim(last + 1, last + 1, other, "", "daemon", 7, "0.1.0", now_us(), "test", accepted, after, "token")
+    assert claims.put(claim)
 
 
 class Console:

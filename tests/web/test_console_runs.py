@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from axe import findings
+from consoles import owned_by_another
 
 PLAIN = """
 from flowstead import Flow
@@ -122,6 +123,30 @@ def test_many_are_cancelled_at_once(runs: Any, workspace: Any) -> None:
     page.goto(page.url + "?status=cancelled")
     page.get_by_text("5 runs that fit").wait_for()
     assert page.get_by_role("row", name=re.compile("cancelled.*Plain")).count() == 2
+
+
+def test_an_observer_chooses_and_changes_nothing(runs: Any, workspace: Any, machine: Any) -> None:
+    page = runs().page
+    page.get_by_role("row", name=re.compile("failed")).nth(2).wait_for()
+    with machine.client(machine.open(workspace.root)["workspace"]) as client:
+        client.release()
+    owned_by_another(workspace)
+    page.get_by_text("watching · owned by DESK-07").wait_for()
+    page.get_by_role("row", name=re.compile("failed")).first.get_by_role("checkbox").check()
+    assert page.get_by_role("button", name="Retry 1").is_disabled()
+    page.get_by_role("row", name=re.compile("failed")).first.get_by_role("link").first.click()
+    page.get_by_text("no such month").first.wait_for()
+    offered = page.get_by_role("button", name=re.compile("^Retry")).all()
+    assert offered and all(each.is_disabled() for each in offered)
+    assert "DESK-07" in (offered[0].get_attribute("title") or "")
+    page.keyboard.press("Control+k")
+    page.get_by_role("textbox", name="Find a flow or a run, or do something").fill("plain")
+    page.get_by_role("option", name=re.compile("Plain")).first.wait_for()
+    assert page.get_by_role("option", name=re.compile("^Run Plain")).count() == 0
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Home", exact=True).click()
+    assert page.get_by_role("button", name="Retry Failing").is_disabled()
+    assert page.get_by_role("button", name="Engine off").is_disabled()
 
 
 def test_rows_keep_their_place_while_somebody_looks(runs: Any) -> None:

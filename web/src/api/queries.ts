@@ -47,6 +47,13 @@ export const standing = (workspace: string) =>
     refetchInterval: 10_000,
   });
 
+const refusalOf = ({ refusal }: Shape["Standing"]) => refusal?.message ?? null;
+
+/** Why nothing is run or changed from here now: another machine owns the workspace, say. Null when it is. */
+export function useRefusal(workspace: string): string | null {
+  return useQuery({ ...standing(workspace), select: refusalOf }).data ?? null;
+}
+
 export const engine = (workspace: string) =>
   queryOptions({
     queryKey: [workspace, "engine"],

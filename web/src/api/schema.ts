@@ -4110,6 +4110,8 @@ export interface components {
         /**
          * Standing
          * @description Who owns the workspace as seen from this machine, how fresh that is, and which actions there are.
+         *
+         *     `refusal` says why nothing is run or changed from here now.
          */
         Standing: {
             /** Workspace */
@@ -4139,6 +4141,7 @@ export interface components {
             holder: components["schemas"]["Holder"] | null;
             /** Actions */
             actions: string[];
+            refusal: components["schemas"]["Error"] | null;
         };
         /** StartFields */
         StartFields: {

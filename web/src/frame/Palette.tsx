@@ -3,7 +3,7 @@ import { useDebouncedValue } from "@mantine/hooks";
 import { keepPreviousData, useMutation, useQuery } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useState } from "react";
 import { useMatch, useNavigate } from "react-router";
-import { engine, type OwnershipAction, foundRuns, overview, run, standing, useAction, useEngine, useOwnership, useStart, whatIsDue, workspaces } from "../api/queries";
+import { engine, type OwnershipAction, foundRuns, overview, run, standing, useAction, useEngine, useOwnership, useRefusal, useStart, whatIsDue, workspaces } from "../api/queries";
 import { State } from "../parts/State";
 import { Trouble } from "../parts/Trouble";
 import { said, shortId } from "../parts/words";
@@ -85,7 +85,8 @@ function useEntries(workspace: string, text: string): [string, Entry[]][] {
   const runs = useQuery({ ...foundRuns(workspace, asked), placeholderData: keepPreviousData }).data?.runs ?? [];
   const known = useQuery(overview(workspace)).data?.flows ?? [];
   const others = useQuery(workspaces).data?.workspaces.filter((each) => each.workspace !== workspace) ?? [];
-  const actions = useActions(workspace);
+  const refusal = useRefusal(workspace);
+  const actions = useActions(workspace, refusal);
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const fits = ({ title, detail = "" }: Entry) => words.every((word) => `${title} ${detail}`.toLowerCase().includes(word));
 
@@ -94,7 +95,7 @@ function useEntries(workspace: string, text: string): [string, Entry[]][] {
     return { id: `flow ${flow.name}`, title: flow.label, detail: flow.name, glyph: <State bare status={status} />, act: go(`flows/${flow.name}`) };
   });
   const toRun = known
-    .filter((flow) => flow.status === "ok")
+    .filter((flow) => flow.status === "ok" && refusal === null)
     .map((flow): Entry => ({
       id: `run ${flow.name}`,
       title: `Run ${flow.label}`,
@@ -129,7 +130,7 @@ const VERBS = { cancel: "Cancel this run", retry: "Retry this run", resume: "Res
 const OWNERSHIP: Record<string, string> = { "request-control": "Request control", "withdraw-request": "Withdraw the request for control" };
 
 /** What can be done with the run that is shown, and with the workspace. */
-function useActions(workspace: string): { here: Entry[]; everywhere: Entry[] } {
+function useActions(workspace: string, refusal: string | null): { here: Entry[]; everywhere: Entry[] } {
   const navigate = useNavigate();
   const runId = useMatch("/w/:workspace/runs/:run")?.params.run ?? "";
   const shown = useQuery({ ...run(workspace, runId), enabled: runId !== "" }).data;
@@ -141,7 +142,7 @@ function useActions(workspace: string): { here: Entry[]; everywhere: Entry[] } {
   const { next, turn: turnScheme } = useScheme();
   const [density, setDensity] = useDensity();
   const other = density === "compact" ? "comfortable" : "compact";
-  const here = (shown?.actions ?? []).map((action): Entry => ({
+  const here = (refusal === null ? (shown?.actions ?? []) : []).map((action): Entry => ({
     id: action,
     title: VERBS[action],
     detail: shown?.flow,

@@ -3,7 +3,7 @@ import { IconBaselineDensityMedium, IconBaselineDensitySmall, IconChevronDown, I
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useState } from "react";
 import { useNavigate } from "react-router";
-import { engine, useEngine, workspaces } from "../api/queries";
+import { engine, useEngine, useRefusal, workspaces } from "../api/queries";
 import { openPalette } from "./Keys";
 import { useDensity, useScheme } from "./look";
 import { Ownership } from "./Ownership";
@@ -62,6 +62,7 @@ function Selector({ workspace }: { workspace: string }) {
 function Engine({ workspace }: { workspace: string }) {
   const found = useQuery(engine(workspace));
   const turn = useEngine(workspace);
+  const refusal = useRefusal(workspace);
   if (!found.data) return null;
   const on = found.data.automated;
   return (
@@ -69,9 +70,10 @@ function Engine({ workspace }: { workspace: string }) {
       size="compact-sm"
       variant={on ? "light" : "default"}
       leftSection={on ? <IconPlayerStop size={14} aria-hidden /> : <IconPlayerPlay size={14} aria-hidden />}
+      disabled={!on && refusal !== null}
       loading={turn.isPending}
       color={turn.error ? "red" : undefined}
-      title={turn.error?.message ?? found.data.trouble ?? (on ? "Flows start by themselves" : "Flows start only by hand")}
+      title={(on ? null : refusal) ?? turn.error?.message ?? found.data.trouble ?? (on ? "Flows start by themselves" : "Flows start only by hand")}
       aria-pressed={on}
       onClick={() => turn.mutate(!on)}
     >

@@ -6,6 +6,7 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from flowstead.daemon.shapes.errors import Error
 from flowstead.daemon.shapes.runs import Status
 
 
@@ -135,7 +136,10 @@ class ControlRequest(TypedDict):
 
 
 class Standing(TypedDict):
-    """Who owns the workspace as seen from this machine, how fresh that is, and which actions there are."""
+    """Who owns the workspace as seen from this machine, how fresh that is, and which actions there are.
+
+    `refusal` says why nothing is run or changed from here now.
+    """
 
     workspace: str
     name: str
@@ -152,6 +156,7 @@ class Standing(TypedDict):
     handing_over_to: str | None
     holder: Holder | None
     actions: list[str]
+    refusal: Error | None
 
 
 class LaunchToken(TypedDict):

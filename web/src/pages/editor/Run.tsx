@@ -1,7 +1,7 @@
 import { Button, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useState } from "react";
-import { overview, whatIsDue } from "../../api/queries";
+import { overview, useRefusal, whatIsDue } from "../../api/queries";
 import { useRunFlow } from "../flow/starting";
 import type { OpenFile } from "./useOpenFile";
 
@@ -13,7 +13,8 @@ export function Run({ workspace, flow, file }: { workspace: string; flow: string
   const start = useRunFlow(workspace, flow);
   const known = useQuery(overview(workspace)).data?.flows.find((each) => each.name === flow);
   const broken = file.diagnostics.some((each) => each.severity === "error");
-  const reason = file.draft ? "Save it first: what is on the disk runs" : broken ? "Mend it first" : undefined;
+  const refusal = useRefusal(workspace);
+  const reason = refusal ?? (file.draft ? "Save it first: what is on the disk runs" : broken ? "Mend it first" : undefined);
   return (
     <>
       {(start.error || start.told) && (

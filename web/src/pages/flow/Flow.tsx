@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { lazy, type ReactNode, Suspense, useRef } from "react";
 import { useParams, useSearchParams } from "react-router";
 import type { Shape } from "../../api/client";
-import { overview, whatIsDue, workspaces } from "../../api/queries";
+import { overview, useRefusal, whatIsDue, workspaces } from "../../api/queries";
 import { useAddress } from "../../parts/address";
 import { State } from "../../parts/State";
 import { Due } from "../../parts/Times";
@@ -16,7 +16,7 @@ import { Environment } from "./Environment";
 import { Files } from "./Files";
 import { useLiveFlow } from "./live";
 import { Plan } from "./Plan";
-import { editing, flowDetails, lastRuns } from "./queries";
+import { flowDetails, lastRuns } from "./queries";
 import { RunsOfFlow } from "./RunsOfFlow";
 import { Source } from "./Source";
 import { useRunFlow } from "./starting";
@@ -38,7 +38,7 @@ export default function Flow() {
 }
 
 function Known({ workspace, flow }: { workspace: string; flow: Shape["FlowDetails"] }) {
-  const refusal = useQuery(editing(workspace)).data?.refusal?.message ?? null;
+  const refusal = useRefusal(workspace);
   const root = useQuery(workspaces).data?.workspaces.find((each) => each.workspace === workspace)?.path ?? "";
   const uploads = uploadsOf(workspace, flow.name);
   const takesFiles = flow.status === "ok" && flow.source !== null;

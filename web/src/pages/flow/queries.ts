@@ -101,16 +101,3 @@ export const sourceFiles = (workspace: string, name: string, filter: FileFilter)
     getNextPageParam: (page) => page.next ?? undefined,
     placeholderData: keepPreviousData,
   });
-
-/** Whether flows of this workspace may be changed here; `refusal` says why not. */
-export const editing = (workspace: string) =>
-  queryOptions({
-    queryKey: [workspace, "standing", "editing"],
-    queryFn: async () => {
-      const { actions, refusal } = await take(
-        api.GET("/api/v1/workspaces/{workspace}/sources", { params: { path: { workspace } } }),
-      );
-      return { actions, refusal };
-    },
-    staleTime: 10_000,
-  });

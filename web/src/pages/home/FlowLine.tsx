@@ -13,12 +13,12 @@ import { useRunFlow } from "../flow/starting";
 interface Props {
   flow: FlowOverview;
   workspace: string;
-  /** The other machine that owns the workspace: then nothing is started from here. */
-  owner: string | null;
+  /** Why nothing is started or stopped from here, if that is so. */
+  refusal: string | null;
 }
 
 /** A flow in one line: when it runs, how it went, what it does now, and the button for it. */
-export function FlowLine({ flow, workspace, owner }: Props) {
+export function FlowLine({ flow, workspace, refusal }: Props) {
   const root = useQuery(workspaces).data?.workspaces.find((each) => each.workspace === workspace)?.path ?? "";
   const broken = flow.status === "broken";
   const status = flow.running[0]?.status ?? flow.last?.status ?? "pending";
@@ -51,7 +51,7 @@ export function FlowLine({ flow, workspace, owner }: Props) {
         </>
       )}
       <td className="right act">
-        <Start flow={flow} workspace={workspace} owner={owner} />
+        <Start flow={flow} workspace={workspace} refusal={refusal} />
       </td>
     </tr>
   );
@@ -107,7 +107,7 @@ function Now({ flow, workspace }: { flow: FlowOverview; workspace: string }) {
   );
 }
 
-function Start({ flow, workspace, owner }: Props) {
+function Start({ flow, workspace, refusal }: Props) {
   const navigate = useNavigate();
   const start = useRunFlow(workspace, flow.name);
   const act = useAction(workspace);
@@ -117,6 +117,9 @@ function Start({ flow, workspace, owner }: Props) {
       <Button
         size="compact-xs"
         variant="default"
+        disabled={refusal !== null}
+        title={refusal ?? act.error?.message}
+        color={act.error ? "red" : undefined}
         loading={act.isPending}
         aria-label={`Stop ${flow.label}`}
         onClick={() => act.mutate({ run_id: run.id, action: "cancel" })}
@@ -144,10 +147,10 @@ function Start({ flow, workspace, owner }: Props) {
       <Button
         size="compact-xs"
         variant="light"
-        disabled={owner !== null}
+        disabled={refusal !== null}
         loading={start.pending}
         aria-label={`Run ${flow.label}`}
-        title={owner ? `${owner} owns this workspace and runs its flows` : (failed ?? start.told ?? undefined)}
+        title={refusal ?? failed ?? start.told ?? undefined}
         color={failed ? "red" : undefined}
         onClick={() =>
           flow.params ? void navigate(`/w/${workspace}/flows/${flow.name}?run`) : start.run(whatIsDue(flow.trigger?.source))

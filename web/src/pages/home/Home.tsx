@@ -1,7 +1,7 @@
 import { Loader, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useParams } from "react-router";
-import { overview } from "../../api/queries";
+import { overview, useRefusal } from "../../api/queries";
 import { Empty, Trouble } from "../../parts/Trouble";
 import { FlowLine } from "./FlowLine";
 import "./home.css";
@@ -11,9 +11,10 @@ import { NeedsYou } from "./NeedsYou";
 export default function Home() {
   const { workspace = "" } = useParams();
   const found = useQuery(overview(workspace));
+  const refusal = useRefusal(workspace);
   if (found.error && !found.data) return <Trouble error={found.error} />;
   if (!found.data) return <Loader size="sm" />;
-  const { flows, needs_you, counts, standing, automated } = found.data;
+  const { flows, needs_you, counts, automated } = found.data;
   if (flows.length === 0)
     return <Empty command="flowstead init .">There is no flow in this workspace yet. A first one comes with:</Empty>;
   // Those that nobody can read come last; their trouble stands above.
@@ -40,7 +41,7 @@ export default function Home() {
           <table className="rows flows">
             <tbody>
               {members.map((flow) => (
-                <FlowLine key={flow.name} flow={flow} workspace={workspace} owner={standing.state === "owned" ? (standing.host ?? "another machine") : null} />
+                <FlowLine key={flow.name} flow={flow} workspace={workspace} refusal={refusal} />
               ))}
             </tbody>
           </table>

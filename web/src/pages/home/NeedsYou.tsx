@@ -1,7 +1,7 @@
 import { Button } from "@mantine/core";
 import { Link, useNavigate } from "react-router";
 import type { Overview, Shape } from "../../api/client";
-import { useAction } from "../../api/queries";
+import { useAction, useRefusal } from "../../api/queries";
 import { State } from "../../parts/State";
 import { Ago } from "../../parts/Times";
 import { said } from "../../parts/words";
@@ -58,6 +58,7 @@ function Where({ error }: { error: Need["error"] }) {
 
 function Offers({ workspace, need }: { workspace: string; need: Need }) {
   const act = useAction(workspace);
+  const refusal = useRefusal(workspace);
   const navigate = useNavigate();
   if (need.kind === "broken" && need.error?.file)
     return (
@@ -81,7 +82,8 @@ function Offers({ workspace, need }: { workspace: string; need: Need }) {
         variant="light"
         ml={4}
         color={act.error ? "red" : undefined}
-        title={act.error?.message}
+        disabled={refusal !== null}
+        title={refusal ?? act.error?.message}
         loading={act.isPending}
         aria-label={`${VERBS[action]} ${need.label}`}
         onClick={() =>

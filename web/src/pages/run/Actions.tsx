@@ -3,7 +3,7 @@ import { IconChevronDown } from "@tabler/icons-react";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useNavigate } from "react-router";
 import { api, type Run, take } from "../../api/client";
-import { useAction } from "../../api/queries";
+import { useAction, useRefusal } from "../../api/queries";
 import { failure, type Step } from "./queries";
 
 /** So many steps of a long flow are offered in the menu; others are chosen in the timeline. */
@@ -12,6 +12,8 @@ const MOST_OFFERED = 12;
 /** Exactly what the daemon says is possible: cancel, resume, and retry, also from an earlier step. */
 export function Actions({ workspace, run, step }: { workspace: string; run: Run; step: Step | undefined }) {
   const act = useAction(workspace);
+  const refusal = useRefusal(workspace);
+  const off = { disabled: refusal !== null, title: refusal ?? undefined };
   const may = (action: Run["actions"][number]) => run.actions.includes(action);
   return (
     <div className="run-actions">
@@ -24,6 +26,7 @@ export function Actions({ workspace, run, step }: { workspace: string; run: Run;
         <Button
           size="compact-sm"
           variant="default"
+          {...off}
           loading={act.isPending}
           onClick={() => act.mutate({ run_id: run.id, action: "cancel" })}
         >
@@ -33,19 +36,20 @@ export function Actions({ workspace, run, step }: { workspace: string; run: Run;
       {may("resume") && (
         <Button
           size="compact-sm"
+          {...off}
           loading={act.isPending}
           onClick={() => act.mutate({ run_id: run.id, action: "resume" })}
         >
           Resume
         </Button>
       )}
-      {may("retry") && <Retry workspace={workspace} run={run} step={step} />}
+      {may("retry") && <Retry workspace={workspace} run={run} step={step} off={off} />}
     </div>
   );
 }
 
 /** Retries where it failed, at the chosen step, or at any earlier one; and leads to the new run. */
-function Retry({ workspace, run, step }: { workspace: string; run: Run; step: Step | undefined }) {
+function Retry({ workspace, run, step, off }: { workspace: string; run: Run; step: Step | undefined; off: { disabled: boolean; title?: string } }) {
   const navigate = useNavigate();
   const possible = useQuery(failure(workspace, run)).data?.retry_from ?? [];
   const retry = useMutation({
@@ -70,7 +74,7 @@ function Retry({ workspace, run, step }: { workspace: string; run: Run; step: St
       )}
       <Menu position="bottom-end" shadow="sm" withinPortal>
         <Menu.Target>
-          <Button size="compact-sm" variant="default" loading={retry.isPending && !pending(chosen?.name ?? "")} rightSection={<IconChevronDown size={14} aria-hidden />}>
+          <Button size="compact-sm" variant="default" {...off} loading={retry.isPending && !pending(chosen?.name ?? "")} rightSection={<IconChevronDown size={14} aria-hidden />}>
             Retry
           </Button>
         </Menu.Target>
@@ -88,7 +92,7 @@ function Retry({ workspace, run, step }: { workspace: string; run: Run; step: St
         </Menu.Dropdown>
       </Menu>
       {chosen && (
-        <Button size="compact-sm" variant="light" loading={pending(chosen.name)} onClick={() => retry.mutate(chosen.name)}>
+        <Button size="compact-sm" variant="light" {...off} loading={pending(chosen.name)} onClick={() => retry.mutate(chosen.name)}>
           Retry from {chosen.label}
         </Button>
       )}

@@ -1,6 +1,7 @@
 import { Button } from "@mantine/core";
 import { useMutation } from "@tanstack/react-query";
 import { Link } from "react-router";
+import { useRefusal } from "../../api/queries";
 import { count, shortId } from "../../parts/words";
 import type { Filters } from "./filters";
 import { act, idsOf, type Outcome } from "./queries";
@@ -31,6 +32,7 @@ export function Batch({ workspace, filters, cursor, chosen, total, onDone }: Bat
     },
     onSuccess: onDone,
   });
+  const refusal = useRefusal(workspace);
   const some = chosen === "all" || chosen.size > 0;
   const able = (action: "cancel" | "retry") =>
     chosen === "all" ? null : [...chosen.values()].filter((run) => run.actions.includes(action)).length;
@@ -45,7 +47,8 @@ export function Batch({ workspace, filters, cursor, chosen, total, onDone }: Bat
             return (
               <Button
                 key={action} size="compact-xs" variant={action === "retry" ? "light" : "default"}
-                loading={work.isPending && work.variables === action} disabled={work.isPending} onClick={() => work.mutate(action)}
+                loading={work.isPending && work.variables === action} disabled={work.isPending || refusal !== null}
+                title={refusal ?? undefined} onClick={() => work.mutate(action)}
               >
                 {DOES[action]} {number ?? (action === "cancel" ? "those still open" : "those that can be")}
               </Button>
