@@ -9960,7 +9960,25 @@ export interface operations {
                      *       },
                      *       "actions": [
                      *         "request-control"
-                     *       ]
+                     *       ],
+                     *       "refusal": {
+                     *         "code": "workspace-owned",
+                     *         "message": "flights is not this machine's to change; it belongs to grace. grace (pid 811) owns it.",
+                     *         "hint": "Ask for it with: flowstead workspace request-control",
+                     *         "detail": {
+                     *           "state": "owned",
+                     *           "reason": "grace (pid 811) owns it.",
+                     *           "epoch": 17,
+                     *           "machine_id": "7c1d0b7e9f0e4c4aa1a1c9d8a7f3b2e1",
+                     *           "host": "grace",
+                     *           "pid": 811,
+                     *           "version": "0.1.0",
+                     *           "since": "2026-11-21T08:02:10.000Z",
+                     *           "unchanged_seconds": 12.5,
+                     *           "generation": 240,
+                     *           "request": null
+                     *         }
+                     *       }
                      *     }
                      */
                     "application/json": components["schemas"]["Standing"];
@@ -10022,7 +10040,25 @@ export interface operations {
                      *       },
                      *       "actions": [
                      *         "withdraw-request"
-                     *       ]
+                     *       ],
+                     *       "refusal": {
+                     *         "code": "workspace-owned",
+                     *         "message": "flights is not this machine's to change; it belongs to grace. grace (pid 811) owns it.",
+                     *         "hint": "Ask for it with: flowstead workspace request-control",
+                     *         "detail": {
+                     *           "state": "owned",
+                     *           "reason": "grace (pid 811) owns it.",
+                     *           "epoch": 17,
+                     *           "machine_id": "7c1d0b7e9f0e4c4aa1a1c9d8a7f3b2e1",
+                     *           "host": "grace",
+                     *           "pid": 811,
+                     *           "version": "0.1.0",
+                     *           "since": "2026-11-21T08:02:10.000Z",
+                     *           "unchanged_seconds": 12.5,
+                     *           "generation": 240,
+                     *           "request": null
+                     *         }
+                     *       }
                      *     }
                      */
                     "application/json": components["schemas"]["Standing"];
@@ -10084,7 +10120,25 @@ export interface operations {
                      *       },
                      *       "actions": [
                      *         "request-control"
-                     *       ]
+                     *       ],
+                     *       "refusal": {
+                     *         "code": "workspace-owned",
+                     *         "message": "flights is not this machine's to change; it belongs to grace. grace (pid 811) owns it.",
+                     *         "hint": "Ask for it with: flowstead workspace request-control",
+                     *         "detail": {
+                     *           "state": "owned",
+                     *           "reason": "grace (pid 811) owns it.",
+                     *           "epoch": 17,
+                     *           "machine_id": "7c1d0b7e9f0e4c4aa1a1c9d8a7f3b2e1",
+                     *           "host": "grace",
+                     *           "pid": 811,
+                     *           "version": "0.1.0",
+                     *           "since": "2026-11-21T08:02:10.000Z",
+                     *           "unchanged_seconds": 12.5,
+                     *           "generation": 240,
+                     *           "request": null
+                     *         }
+                     *       }
                      *     }
                      */
                     "application/json": components["schemas"]["Standing"];
@@ -10137,7 +10191,8 @@ export interface operations {
                      *         "command": "flowstead daemon",
                      *         "since": 1795260180
                      *       },
-                     *       "actions": []
+                     *       "actions": [],
+                     *       "refusal": null
                      *     }
                      */
                     "application/json": components["schemas"]["Standing"];
@@ -10208,7 +10263,8 @@ export interface operations {
                      *       },
                      *       "actions": [
                      *         "release"
-                     *       ]
+                     *       ],
+                     *       "refusal": null
                      *     }
                      */
                     "application/json": components["schemas"]["Standing"];
