@@ -149,6 +149,31 @@ def test_an_observer_chooses_and_changes_nothing(runs: Any, workspace: Any, mach
     assert page.get_by_role("button", name="Engine off").is_disabled()
 
 
+def test_an_answer_that_news_has_overtaken_is_asked_for_again(console: Any, workspace: Any, machine: Any) -> None:
+    workspace.module("plain", PLAIN)
+    page = console().page
+    page.get_by_text("0 runs in 7 days").wait_for()
+    late: list[Any] = []
+
+    def overtaken(asked: Any) -> None:
+        if late:
+            asked.continue_()
+            return
+        answer = asked.fetch()
+        with machine.client(machine.open(workspace.root)["workspace"]) as client:
+            started = client.start("plain", new=True)
+            for change in client.events(after=started["after"]):
+                if change and change["kind"] == "run" and change["change"] == "succeeded":
+                    break
+        late.append(lambda: asked.fulfill(response=answer))
+
+    page.route(re.compile(r"/runs[?].*count=true"), overtaken)
+    page.get_by_role("link", name="Runs", exact=True).click()
+    page.get_by_text("1 run in 7 days").wait_for()
+    late[0]()
+    page.get_by_role("row", name=re.compile("succeeded.*Plain")).wait_for()
+
+
 def test_rows_keep_their_place_while_somebody_looks(runs: Any) -> None:
     window = runs()
     page = window.page

@@ -1,4 +1,4 @@
-import { queryOptions, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { type QueryClient, type QueryFilters, queryOptions, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { api, type Overview, type Shape, take } from "./client";
 import { fold, streamOf } from "./live";
@@ -74,6 +74,19 @@ export const run = (workspace: string, runId: string) =>
     },
   });
 
+/**
+ * Asks anew for what is shown, because of what happened. What is being asked for at that moment may be answered from before
+ * it: that answer is waited for, for in a time of much news none would ever come, and then asked for once more.
+ */
+export function renew(client: QueryClient, filters: QueryFilters): void {
+  const again = (these: QueryFilters) => void client.invalidateQueries(these, { cancelRefetch: false });
+  for (const { queryKey, promise } of client.getQueryCache().findAll({ ...filters, fetchStatus: "fetching" })) {
+    const once = () => again({ queryKey, exact: true });
+    promise?.then(once, once);
+  }
+  again(filters);
+}
+
 /** What is asked for anew when it changes, and at most twice a second when much does. */
 const MILLISECONDS_BETWEEN_LOOKS = 500;
 
@@ -88,7 +101,7 @@ export function useLive(workspace: string): void {
       if (due.has(name)) return;
       const timer = window.setTimeout(() => {
         due.delete(name);
-        void client.invalidateQueries({ queryKey: [workspace, ...queryKey] });
+        renew(client, { queryKey: [workspace, ...queryKey] });
       }, MILLISECONDS_BETWEEN_LOOKS);
       due.set(name, timer);
     };
@@ -109,7 +122,7 @@ export function useLive(workspace: string): void {
     let before = stream.standing;
     const unwatch = stream.watch(() => {
       if (stream.standing === "live")
-        void client.invalidateQueries({
+        renew(client, {
           predicate: ({ queryKey: [of, what] }) => of === workspace && (before === "away" || what === "run" || what === "runs"),
         });
       before = stream.standing;

@@ -1,6 +1,7 @@
 import { type InfiniteData, type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { useCallback, useEffect, useRef } from "react";
 import { type Change, fold, useChanges } from "../../api/live";
+import { renew } from "../../api/queries";
 import { flowDetails, lastRuns } from "./queries";
 
 /** At most so often is asked again what changes with every run. */
@@ -33,14 +34,14 @@ export function useLiveFlow(workspace: string, name: string): void {
           if (due.current.has(what)) return;
           const timer = window.setTimeout(() => {
             due.current.delete(what);
-            void client.invalidateQueries({ queryKey: [workspace, "flow", name, what] });
+            renew(client, { queryKey: [workspace, "flow", name, what] });
           }, milliseconds);
           due.current.set(what, timer);
         };
         const key = lastRuns(workspace, name).queryKey;
         for (const change of changes) {
           if (change.kind === "flow" && change.id === name)
-            void client.invalidateQueries({ queryKey: flowDetails(workspace, name).queryKey, exact: true });
+            renew(client, { queryKey: flowDetails(workspace, name).queryKey, exact: true });
           const { row } = change;
           if (row?.flow !== name) continue;
           const known = client.getQueryData(key)?.runs.some((each) => each.id === row.id);

@@ -2,6 +2,7 @@ import { keepPreviousData, queryOptions, useQueries, useQuery, useQueryClient } 
 import { useCallback, useEffect, useRef, useState } from "react";
 import { api, type Run, take } from "../../api/client";
 import { type Change, fold, streamOf, useChanges } from "../../api/live";
+import { renew } from "../../api/queries";
 import type { Filters } from "./filters";
 
 /** Runs of one page of the list. */
@@ -140,7 +141,7 @@ export function useLiveRuns(workspace: string): void {
       if (!changes.some((change) => change.kind === "run")) return;
       due.current ??= window.setTimeout(() => {
         due.current = undefined;
-        void client.invalidateQueries({ queryKey: [workspace, "runs", "newest"] });
+        renew(client, { queryKey: [workspace, "runs", "newest"] });
       }, MILLISECONDS_BETWEEN_LOOKS);
     },
     [client, workspace],
