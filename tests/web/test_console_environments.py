@@ -70,7 +70,7 @@ def test_an_environment_is_built_looked_into_pinned_and_removed(
     details.get_by_role("searchbox", name="Filter packages").fill("bet")
     packages = details.get_by_role("list", name="Packages").get_by_role("listitem")
     packages.get_by_text("beta").wait_for()
-    assert packages.count() == 1
+    packages.nth(1).wait_for(state="detached")
     details.get_by_role("button", name="Pin").click()
     details.get_by_role("button", name="Unpin").click()
     details.get_by_role("button", name="Pin", exact=True).wait_for()
