@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowstead.engine.following import gaps_of
-from flowstead.model.errors import FlowsteadError, WorkspaceOwned
+from flowstead.model.errors import FlowsteadError
 from flowstead.model.run import iso
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def standing_as_dict(host: WorkspaceHost) -> dict[str, Any]:
     """STANDING: who owns the workspace as seen from this machine, how fresh that is, and which actions there are.
 
-    `refusal` says why nothing is run or changed from here now; None when it is.
+    `refusal` is what would be answered to whoever runs something now; None when it would run.
     """
     layout = host.layout
     about: dict[str, Any] = {"workspace": layout.key, "name": layout.workspace_id, "path": str(layout.root)}
@@ -29,7 +29,7 @@ def standing_as_dict(host: WorkspaceHost) -> dict[str, Any]:
         return {**about, **_UNKNOWN, **away}
     engine = host.open_engine
     request = standing.request
-    refused = _refusal(host, standing)
+    refusal = host.refusal_of(standing)
     return {
         **about,
         "state": standing.state,
@@ -46,7 +46,7 @@ def standing_as_dict(host: WorkspaceHost) -> dict[str, Any]:
         "handing_over_to": engine.owner.handing_over_to if engine is not None else None,
         "holder": host.holder,
         "actions": _actions(host, standing),
-        "refusal": None if refused is None else refused.as_dict(),
+        "refusal": None if refusal is None else refusal.as_dict(),
     }
 
 
@@ -124,31 +124,6 @@ def _actions(host: WorkspaceHost, standing: Standing) -> list[str]:
             return ["release"] if host.holder is not None else []
         case _:
             return []
-
-
-def refusal(host: WorkspaceHost, *, seen: bool = False) -> FlowsteadError | None:
-    """Why this machine changes nothing in the workspace now, or, when it was `seen` last; None when it may."""
-    if host.open_engine is not None:
-        return None
-    try:
-        return _refusal(host, host.seen_standing if seen else host.standing)
-    except FlowsteadError as error:
-        return error
-
-
-def _refusal(host: WorkspaceHost, standing: Standing) -> FlowsteadError | None:
-    if host.open_engine is not None or standing.state in ("free", "mine"):
-        return None
-    owner = standing.host or "another machine"
-    hints = {
-        "owned": WorkspaceOwned.default_hint,
-        "stale": "Take it over with: flowstead workspace takeover",
-    }
-    return WorkspaceOwned(
-        f"{host.layout.workspace_id} is not this machine's to change; it belongs to {owner}. {standing.reason}",
-        hint=hints.get(standing.state, "See: flowstead workspace status"),
-        **standing.as_dict(),
-    )
 
 
 def gap_in_words(gap: Gap) -> str:

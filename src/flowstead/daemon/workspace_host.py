@@ -373,6 +373,10 @@ class WorkspaceHost:
         """Who owns the workspace, as seen from this machine."""
         return self._ownership.look()
 
+    def refusal_of(self, standing: Standing) -> FlowsteadError | None:
+        """What keeps runs from being started here while the workspace stands so; None when nothing does."""
+        return None if self._engine is not None else self._ownership.refusal(standing)
+
     @property
     def seen_state(self) -> str:
         """The state of `standing` as it was seen last; costs no look at the shared folder."""

@@ -281,6 +281,10 @@ class Ownership:
         with suppress(StorageError):
             write_row(self.folder, f"stale/{lease.workspace_id}__{at}__{lease.machine_id}", lease)
 
+    def refusal(self, standing: Standing) -> FlowsteadError | None:
+        """What `claim` raises while the workspace stands so; None when it would not."""
+        return None if self._may_follow(standing, force=False) else self._refusal(standing)
+
     def _refusal(self, standing: Standing) -> FlowsteadError:
         if standing.state == "damaged":
             left = self.times.stale - standing.unchanged

@@ -49,7 +49,7 @@ export const standing = (workspace: string) =>
 
 const refusalOf = ({ refusal }: Shape["Standing"]) => refusal?.message ?? null;
 
-/** Why nothing is run or changed from here now: another machine owns the workspace, say. Null when it is. */
+/** Why nothing is run from here now: another machine owns the workspace, say. Null when it would run. */
 export function useRefusal(workspace: string): string | null {
   return useQuery({ ...standing(workspace), select: refusalOf }).data ?? null;
 }

@@ -4111,7 +4111,7 @@ export interface components {
          * Standing
          * @description Who owns the workspace as seen from this machine, how fresh that is, and which actions there are.
          *
-         *     `refusal` says why nothing is run or changed from here now.
+         *     `refusal` is what would be answered to whoever runs something now.
          */
         Standing: {
             /** Workspace */
@@ -9963,8 +9963,8 @@ export interface operations {
                      *       ],
                      *       "refusal": {
                      *         "code": "workspace-owned",
-                     *         "message": "flights is not this machine's to change; it belongs to grace. grace (pid 811) owns it.",
-                     *         "hint": "Ask for it with: flowstead workspace request-control",
+                     *         "message": "flights: grace (pid 811) owns it.",
+                     *         "hint": "Ask for it with: flowstead workspace request-control; if that machine is dead, this one may take over in 78 s.",
                      *         "detail": {
                      *           "state": "owned",
                      *           "reason": "grace (pid 811) owns it.",
@@ -10043,8 +10043,8 @@ export interface operations {
                      *       ],
                      *       "refusal": {
                      *         "code": "workspace-owned",
-                     *         "message": "flights is not this machine's to change; it belongs to grace. grace (pid 811) owns it.",
-                     *         "hint": "Ask for it with: flowstead workspace request-control",
+                     *         "message": "flights: grace (pid 811) owns it.",
+                     *         "hint": "Ask for it with: flowstead workspace request-control; if that machine is dead, this one may take over in 78 s.",
                      *         "detail": {
                      *           "state": "owned",
                      *           "reason": "grace (pid 811) owns it.",
@@ -10123,8 +10123,8 @@ export interface operations {
                      *       ],
                      *       "refusal": {
                      *         "code": "workspace-owned",
-                     *         "message": "flights is not this machine's to change; it belongs to grace. grace (pid 811) owns it.",
-                     *         "hint": "Ask for it with: flowstead workspace request-control",
+                     *         "message": "flights: grace (pid 811) owns it.",
+                     *         "hint": "Ask for it with: flowstead workspace request-control; if that machine is dead, this one may take over in 78 s.",
                      *         "detail": {
                      *           "state": "owned",
                      *           "reason": "grace (pid 811) owns it.",

@@ -151,8 +151,9 @@ function useActions(workspace: string, refusal: string | null): { here: Entry[];
       if (started?.[0]) void navigate(addressOf(workspace, `runs/${started[0]}`));
     },
   }));
+  const engineTurn: Entry = { id: "engine", title: automated ? "Stop the engine" : "Start the engine", detail: automated ? "flows start only by hand then" : "flows start by themselves then", act: () => turn.mutateAsync(!automated) };
   const everywhere: Entry[] = [
-    { id: "engine", title: automated ? "Stop the engine" : "Start the engine", detail: automated ? "flows start only by hand then" : "flows start by themselves then", act: () => turn.mutateAsync(!automated) },
+    ...(automated || refusal === null ? [engineTurn] : []),
     ...(owner?.actions ?? [])
       .filter((action) => action in OWNERSHIP)
       .map((action): Entry => ({ id: action, title: OWNERSHIP[action] ?? action, detail: owner?.name, act: () => own.mutateAsync(action as OwnershipAction) })),

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flowstead.daemon.files.opening import PathOutside, Place, open_file
-from flowstead.daemon.standing import refusal
 from flowstead.daemon.workspace_host import WorkspaceHost
 from flowstead.flow.files import is_temporary
-from flowstead.model.errors import FlowsteadError, NotFound, UsageError
+from flowstead.model.errors import FlowsteadError, NotFound, UsageError, WorkspaceOwned
 from flowstead.model.run import iso
 from flowstead.workspace.layout import WorkspaceLayout
 
@@ -167,6 +166,28 @@ def editable_files(layout: WorkspaceLayout) -> Iterator[dict[str, Any]]:
                 "modified_at": iso(status.st_mtime_ns // 1000),
                 "linked": linked,
             }
+
+
+def refusal(host: WorkspaceHost, *, seen: bool = False) -> FlowsteadError | None:
+    """Why this machine changes nothing in the workspace now, or, when it was `seen` last; None when it may."""
+    if host.open_engine is not None:
+        return None
+    try:
+        standing = host.seen_standing if seen else host.standing
+    except FlowsteadError as error:
+        return error
+    if standing.state in ("free", "mine"):
+        return None
+    owner = standing.host or "another machine"
+    hints = {
+        "owned": WorkspaceOwned.default_hint,
+        "stale": "Take it over with: flowstead workspace takeover",
+    }
+    return WorkspaceOwned(
+        f"{host.layout.workspace_id} is not this machine's to change; it belongs to {owner}. {standing.reason}",
+        hint=hints.get(standing.state, "See: flowstead workspace status"),
+        **standing.as_dict(),
+    )
 
 
 def require_editing(host: WorkspaceHost) -> None:

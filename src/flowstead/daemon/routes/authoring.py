@@ -6,9 +6,8 @@ from typing import Any
 
 from flowstead.daemon.authoring import editing
 from flowstead.daemon.authoring.diagnosing import CHECKS
-from flowstead.daemon.authoring.files import EditableFile, editable_file, editable_files
+from flowstead.daemon.authoring.files import EditableFile, editable_file, editable_files, refusal
 from flowstead.daemon.routes.route import Route
-from flowstead.daemon.standing import refusal
 from flowstead.daemon.workspace_host import WorkspaceHost
 from flowstead.model.errors import NotFound
 

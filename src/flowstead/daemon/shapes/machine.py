@@ -138,7 +138,7 @@ class ControlRequest(TypedDict):
 class Standing(TypedDict):
     """Who owns the workspace as seen from this machine, how fresh that is, and which actions there are.
 
-    `refusal` says why nothing is run or changed from here now.
+    `refusal` is what would be answered to whoever runs something now.
     """
 
     workspace: str
