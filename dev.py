@@ -34,6 +34,7 @@ def main(arguments):
         os.environ.pop(name, None)  # each would lead uv to another environment than .venv
     if system_certificates_exist():
         os.environ.setdefault("UV_SYSTEM_CERTS", "1")  # networks with a certificate of their own, as with pip
+    os.environ.setdefault("UV_COMPILE_BYTECODE", "true")  # once, and not by each of the processes that start at once
     remove_unusable_venv()
     command = [uv_on_path() or uv_in_venv(), "run", "--project", ROOT]
     if not VENV.exists():

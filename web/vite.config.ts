@@ -1,9 +1,23 @@
+import tabler from "@iconify-json/tabler/icons.json" with { type: "json" };
 import react from "@vitejs/plugin-react";
-import { defineConfig } from "vite";
+import { defineConfig, type Plugin } from "vite";
+
+/** `tabler:NAME` is the drawing of that icon: its paths, without how their lines look. All icons are in one file. */
+const icons: Plugin = {
+  name: "icons",
+  resolveId: (id) => (id.startsWith("tabler:") ? `\0${id}` : null),
+  load(id) {
+    if (!id.startsWith("\0tabler:")) return null;
+    const name = id.slice("\0tabler:".length);
+    const drawn = (tabler.icons as Record<string, { body: string }>)[name];
+    if (!drawn) this.error(`There is no icon ${name}.`);
+    return `export default ${JSON.stringify(drawn.body.replace(/ (fill|stroke[a-z-]*)="[^"]*"/g, ""))}`;
+  },
+};
 
 // The daemon serves what is built, from the package; `npm run dev` asks one whose daemon_port is 8642.
 export default defineConfig({
-  plugins: [react()],
+  plugins: [react(), icons],
   build: {
     outDir: "../src/flowstead/daemon/console",
     emptyOutDir: true,
@@ -15,7 +29,7 @@ export default defineConfig({
         codeSplitting: {
           groups: [
             { name: "frame", tags: ["$initial"], priority: 2 },
-            { name: "shared", test: /node_modules[\\/](@mantine|@floating-ui|@tabler|@tanstack)|src[\\/]parts[\\/][^\\/]+$/, minShareCount: 2, priority: 1 },
+            { name: "shared", test: /node_modules[\\/](@mantine|@floating-ui|@tanstack)|src[\\/]parts[\\/][^\\/]+$/, minShareCount: 2, priority: 1 },
           ],
         },
       },

@@ -1,5 +1,5 @@
 import { ActionIcon, Button, Kbd, Menu, UnstyledButton } from "@mantine/core";
-import { IconBaselineDensityMedium, IconBaselineDensitySmall, IconChevronDown, IconDeviceDesktop, IconMoon, IconPlayerStop, IconPlayerPlay, IconSearch, IconSun } from "@tabler/icons-react";
+import { IconBaselineDensityMedium, IconBaselineDensitySmall, IconChevronDown, IconDeviceDesktop, IconMoon, IconPlayerStop, IconPlayerPlay, IconSearch, IconSun } from "../parts/icons";
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useState } from "react";
 import { useNavigate } from "react-router";

@@ -1,5 +1,5 @@
 import { Menu } from "@mantine/core";
-import { IconCheck } from "@tabler/icons-react";
+import { IconCheck } from "../parts/icons";
 import { useQueries } from "@tanstack/react-query";
 import type { Shape, Workspace } from "../api/client";
 import { standing } from "../api/queries";

@@ -1,11 +1,11 @@
 import {
-  IconActivity, IconBook, IconDatabase, IconHome, IconPackage, IconPencil, IconPlayerPlay, IconSettings, type TablerIcon,
-} from "@tabler/icons-react";
+  IconActivity, IconBook, IconDatabase, IconHome, IconPackage, IconPencil, IconPlayerPlay, IconSettings, type Icon,
+} from "../parts/icons";
 
 interface Page {
   path: string;
   name: string;
-  Glyph: TablerIcon;
+  Glyph: Icon;
   /** After g, it leads here. */
   key: string;
 }

@@ -1,9 +1,9 @@
 import {
   IconAlertTriangle, IconBan, IconBolt, IconCircleCheck, IconCircleDashed, IconCircleDot, IconCircleMinus, IconCircleOff,
-  IconCircleX, IconHourglass, IconPoint, IconRotate2, type TablerIcon,
-} from "@tabler/icons-react";
+  IconCircleX, IconHourglass, IconPoint, IconRotate2, type Icon,
+} from "./icons";
 
-const GLYPHS: Record<string, TablerIcon> = {
+const GLYPHS: Record<string, Icon> = {
   pending: IconPoint,
   queued: IconCircleDashed,
   starting: IconCircleDot,

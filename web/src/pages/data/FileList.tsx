@@ -1,4 +1,4 @@
-import { IconBraces, IconFile, IconFileText, IconFileTypePdf, IconFolder, IconLink, IconMarkdown, IconPhoto, IconTable, IconWorld } from "@tabler/icons-react";
+import { IconBraces, IconFile, IconFileText, IconFileTypePdf, IconFolder, IconLink, IconMarkdown, IconPhoto, IconTable, IconWorld } from "../../parts/icons";
 import { type KeyboardEvent, useState } from "react";
 import { Link, useNavigate } from "react-router";
 import { useRowHeight, useRows } from "../../parts/rows";

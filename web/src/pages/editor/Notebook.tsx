@@ -1,5 +1,5 @@
 import { ActionIcon, Button, Select } from "@mantine/core";
-import { IconArrowDown, IconArrowUp, IconTrash } from "@tabler/icons-react";
+import { IconArrowDown, IconArrowUp, IconTrash } from "../../parts/icons";
 import { type Ref, useEffect, useImperativeHandle, useRef, useState } from "react";
 import { CodeEditor, type EditorHandle } from "../../parts/code/CodeEditor";
 import { Markdown } from "../../parts/Markdown";

@@ -1,4 +1,4 @@
-import { IconAlertTriangle, IconCircleX, IconInfoCircle } from "@tabler/icons-react";
+import { IconAlertTriangle, IconCircleX, IconInfoCircle } from "../../parts/icons";
 import { Link } from "react-router";
 import { State } from "../../parts/State";
 import { count } from "../../parts/words";

@@ -1,5 +1,5 @@
 import { Button, Code, Group, Modal, Text, TextInput } from "@mantine/core";
-import { IconX } from "@tabler/icons-react";
+import { IconX } from "../../parts/icons";
 import { useState } from "react";
 import { Link, useNavigate } from "react-router";
 import { Ago } from "../../parts/Times";

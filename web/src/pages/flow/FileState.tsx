@@ -1,9 +1,9 @@
 import {
-  IconBolt, IconCircleCheck, IconCircleDashed, IconCircleDot, IconCircleX, IconDelta, IconPoint, type TablerIcon,
-} from "@tabler/icons-react";
+  IconBolt, IconCircleCheck, IconCircleDashed, IconCircleDot, IconCircleX, IconDelta, IconPoint, type Icon,
+} from "../../parts/icons";
 
 /** What can have become of a source file: glyph, words, and the state whose colour it has. */
-const WORDS: Record<string, [glyph: TablerIcon, words: string, look: string]> = {
+const WORDS: Record<string, [glyph: Icon, words: string, look: string]> = {
   fresh: [IconCircleCheck, "fresh", "succeeded"],
   changed: [IconDelta, "changed", "waiting"],
   failed: [IconCircleX, "failed", "failed"],

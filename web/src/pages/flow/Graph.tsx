@@ -1,5 +1,5 @@
 import { VisuallyHidden } from "@mantine/core";
-import { IconFiles, IconFunction, IconPoint, IconStack2, type TablerIcon } from "@tabler/icons-react";
+import { IconFiles, IconFunction, IconPoint, IconStack2, type Icon } from "../../parts/icons";
 import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
 import type { Run, Shape } from "../../api/client";
 import { State } from "../../parts/State";
@@ -13,7 +13,7 @@ const EDGE = 12;
 const BEYOND = 400;
 
 /** What kind of step it is, as a glyph and in words. */
-export const KINDS: Record<string, [glyph: TablerIcon, words: string]> = {
+export const KINDS: Record<string, [glyph: Icon, words: string]> = {
   step: [IconFunction, "Step"],
   map: [IconStack2, "Map: one call for each item"],
   collect: [IconFiles, "Collects files"],

@@ -1,5 +1,5 @@
 import { ActionIcon, Checkbox, Menu, Select, TextInput } from "@mantine/core";
-import { IconArrowDown, IconArrowUp, IconCopy, IconDownload } from "@tabler/icons-react";
+import { IconArrowDown, IconArrowUp, IconCopy, IconDownload } from "../../parts/icons";
 import { type KeyboardEvent, type Ref, useEffect, useMemo, useState } from "react";
 import type { Run } from "../../api/client";
 import type { Look } from "./address";

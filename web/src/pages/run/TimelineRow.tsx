@@ -1,4 +1,4 @@
-import { IconChevronDown, IconChevronRight } from "@tabler/icons-react";
+import { IconChevronDown, IconChevronRight } from "../../parts/icons";
 import type { Run } from "../../api/client";
 import { State } from "../../parts/State";
 import { Took } from "../../parts/Times";

@@ -1,0 +1,4 @@
+declare module "tabler:*" {
+  const paths: string;
+  export default paths;
+}
