@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,9 +17,10 @@ from pathlib import Path
 import pytest
 from wanting import marked, wanted
 
-from flowstead.environments import uv
+from flowstead.environments import child_process, uv
 from flowstead.environments.cache import EnvironmentCache
 from flowstead.environments.environment import Wanted
+from flowstead.environments.processes import kill_marked
 from flowstead.model.errors import BuildFailed, FlowsteadError
 from flowstead.model.settings import Settings
 from wheels import make_sdist, make_wheel
@@ -107,6 +109,28 @@ def test_a_build_ends_at_its_time_limit_with_all_its_processes(make_cache: MakeC
     assert marked() == []
     # Another process sees the same, without waiting again.
     assert make_cache().request(wanted("hangs", wheels=tmp_path / "index")).state == "failed"
+
+
+def test_a_time_limit_is_told_once_all_processes_are_gone(
+    make_cache: MakeCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = threading.Event()
+
+    def late_on_the_timer(variable: str, value: str) -> int:
+        if isinstance(threading.current_thread(), threading.Timer):
+            told.wait(SECONDS)
+        return kill_marked(variable, value)
+
+    monkeypatch.setattr(child_process, "kill_marked", late_on_the_timer)
+    leaves = "import subprocess; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],"
+    quiet = " start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)"
+    make_sdist(tmp_path / "index", "hangs", building=f"{leaves}{quiet}; time.sleep(600)")
+    cache = make_cache(Settings(environment_build_timeout=3.0))
+    try:
+        assert error_of(cache, wanted("hangs", wheels=tmp_path / "index")).code == "environment-timeout"
+        assert marked() == []
+    finally:
+        told.set()
 
 
 def test_closing_ends_builds_and_leaves_nothing(make_cache: MakeCache, tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ class Children:
                 if pipe is not None and not output.is_alive():
                     _close(pipe)
         if self._cause is not None:
+            # Race: whoever stopped it may still be looking for its children; that it ended is told once all are gone.
+            self._kill(process)
             raise self._cause
         return Finished(returncode, b"".join(chunks), "\n".join(errors)[-_LONGEST:])
 
