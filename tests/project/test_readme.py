@@ -90,9 +90,6 @@ def set_up_a_bare_machine(folder: Path) -> None:
     # No uv, no shims, no variables: only what lies in the system's own folders.
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder / "home"), "FLOWSTEAD_HOME": str(folder / "state")}
     environment["UV_COMPILE_BYTECODE"] = "false"  # it takes long, and nothing here imports much
-    # What was fetched is fetched: whoever runs this has just set up a checkout of their own.
-    environment["UV_CACHE_DIR"] = os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache" / "uv"))
-    environment["NPM_CONFIG_CACHE"] = os.environ.get("NPM_CONFIG_CACHE", str(Path.home() / ".npm"))
 
     def dev(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -25,6 +25,15 @@ def owned_by_another(workspace: Any) -> None:
     assert claims.put(claim)
 
 
+def run_to_its_end(machine: MachineClient, workspace: Any, flow: str) -> None:
+    """Runs a flow without a page, and returns once it has succeeded."""
+    with machine.client(machine.open(workspace.root)["workspace"]) as client:
+        started = client.start(flow, new=True)
+        for change in client.events(after=started["after"]):
+            if change and change["kind"] == "run" and change["change"] == "succeeded":
+                return
+
+
 class Console:
     """A signed-in browser window; `told` is what the page complained of."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 from axe import findings
+from consoles import run_to_its_end
 
 from flowstead.client.finding import daemon_pid
 from flowstead.client.launching import start_daemon
@@ -170,11 +171,7 @@ def test_what_happens_between_two_streams_is_shown(console: Any, workspace: Any,
     window.page.get_by_text("● live").wait_for()
 
     def sums_run_meanwhile(stream: Any) -> None:
-        with machine.client(machine.open(workspace.root)["workspace"]) as client:
-            started = client.start("sums", new=True)
-            for change in client.events(after=started["after"]):
-                if change and change["kind"] == "run" and change["change"] == "succeeded":
-                    break
+        run_to_its_end(machine, workspace, "sums")
         stream.continue_()
 
     other = window.context.new_page()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from axe import findings
-from consoles import owned_by_another
+from consoles import owned_by_another, run_to_its_end
 
 PLAIN = """
 from flowstead import Flow
@@ -160,11 +160,7 @@ def test_an_answer_that_news_has_overtaken_is_asked_for_again(console: Any, work
             asked.continue_()
             return
         answer = asked.fetch()
-        with machine.client(machine.open(workspace.root)["workspace"]) as client:
-            started = client.start("plain", new=True)
-            for change in client.events(after=started["after"]):
-                if change and change["kind"] == "run" and change["change"] == "succeeded":
-                    break
+        run_to_its_end(machine, workspace, "plain")
         late.append(lambda: asked.fulfill(response=answer))
 
     page.route(re.compile(r"/runs[?].*count=true"), overtaken)
